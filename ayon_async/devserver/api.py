@@ -85,7 +85,9 @@ class Api:
         try:
             body = json.loads(await call.request.read())
         except ValueError:
-            return _invalid(call, "0", {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error"})
+            more = {"input": {}, "ctx": {"error": "Expecting value"}}
+            error = {"type": "json_invalid", "loc": ["body", 0], "msg": "JSON decode error", **more}
+            return _invalid(call, "0", error)
         for name in ("name", "password"):
             if not isinstance(body, dict) or name not in body:
                 error = {"loc": ["body", name], "msg": "field required", "type": "value_error.missing"}
@@ -104,7 +106,7 @@ class Api:
         me = self.accounts.user_of(self.studio, call.request)
         [name] = call.parts
         if name in ("me", me.name):
-            return json_reply(me.to_json() | {"uiExposureLevel": 900 if me.is_admin else 500})
+            return json_reply(me.to_json())
         other = next((user for user in self.studio.users if user.name == name), None)
         if other is None:
             return error_reply(404, f"User {name} not found")

@@ -133,30 +133,35 @@ class Wire:
         """Write the bytes past aiohttp, which would insist on correct framing; the connection ends with it."""
         if reply.stop_after != -1:
             await self._write(_head(reply))
-            sent = 0
-            async for piece in self._pieces(reply):
-                if reply.stop_after is not None:
-                    piece = piece[: max(0, reply.stop_after - sent)]
-                    if not piece:
-                        break
-                piece = _flipped(piece, reply.flip, sent)
-                sent += len(piece)
-                self.count(len(piece))
-                await self._paced(piece, reply.rate, reply.framing == "chunked")
-            if reply.framing == "chunked" and reply.ending == "normal":
-                await self._write(b"0\r\n\r\n")
+            await self._write_body(reply)
         if reply.ending == "stall":
             await self._stall()
         self._hang_up(reset=reply.ending == "reset")
 
-    async def _paced(self, piece: bytes, rate: float | None, chunked: bool) -> None:
-        step = len(piece) if rate is None else max(1, int(rate * _TICK))
-        for start in range(0, len(piece), step):
-            data = piece[start : start + step]
-            await self._write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
-            if rate is not None:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self.stopping.wait(), len(data) / rate)
+    async def _write_body(self, reply: Reply) -> None:
+        clock = asyncio.get_running_loop().time
+        began, sent = clock(), 0
+        limit = reply.size if reply.stop_after is None else reply.stop_after
+        async for piece in self._pieces(reply):
+            step = len(piece) if reply.rate is None else max(1, int(reply.rate * _TICK))
+            for start in range(0, len(piece), step):
+                data = _flipped(piece[start : start + min(step, limit - sent)], reply.flip, sent)
+                sent += len(data)
+                self.count(len(data))
+                await self._write(b"%x\r\n%b\r\n" % (len(data), data) if reply.framing == "chunked" else data)
+                if sent == limit:
+                    break
+                if reply.rate is not None:
+                    await self._pause(began + sent / reply.rate - clock())
+            if sent == limit:
+                break
+        if reply.framing == "chunked" and reply.ending == "normal":
+            await self._write(b"0\r\n\r\n")
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not longer than the server runs."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), max(0, seconds))
 
     async def _write(self, data: bytes) -> None:
         transport = self.request.transport
@@ -167,10 +172,8 @@ class Wire:
 
     async def _stall(self) -> None:
         """Say nothing more until the client gives up or the server stops."""
-        while self.request.transport is not None and not self.request.transport.is_closing():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), _TICK)
-                return
+        while not self.stopping.is_set() and self.request.transport is not None:
+            await self._pause(_TICK)
 
     def _hang_up(self, reset: bool) -> None:
         transport = self.request.transport

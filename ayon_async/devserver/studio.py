@@ -53,6 +53,7 @@ class User:
             data["isService"] = True
         return {
             "name": self.name,
+            "uiExposureLevel": 900 if self.is_admin else 500,
             "attrib": {"fullName": self.full_name or self.name.title(), "email": f"{self.name}@example.com"},
             "data": data,
             "active": True,
