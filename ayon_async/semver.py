@@ -48,15 +48,6 @@ def sort_key(version: str) -> tuple[Any, ...]:
     return (True, release, not parsed.prerelease, _identifiers(parsed.prerelease), _identifiers(parsed.build), version)
 
 
-def newest(versions: Iterable[str]) -> str | None:
-    """The highest version, or None where there is none.
-
-    >>> newest(["1.9.0", "1.10.0-rc.1", "1.10.0"])
-    '1.10.0'
-    """
-    return max(versions, key=sort_key, default=None)
-
-
 def _identifiers(parts: Iterable[str]) -> tuple[tuple[bool, int, str], ...]:
     """Identifiers, comparable: numbers by value (by length, then digit by digit) and before words, words by ASCII."""
     keys = []

@@ -1,0 +1,421 @@
+"""Settings and where each came from: flag, environment, user's file, machine's file, default, in this order.
+
+`SETTINGS` is the one table of them. The machine's file may lock keys, ``lock = ["server", "storage_dir"]``: what it
+says of them then wins over everything, and what it leaves out stays at its default. Keys that make one choice (which
+bundle, which project; `CHOICES`) are one setting: the first place that names any of them decides alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import math
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from ayon_async.choice import BundleChoice
+from ayon_async.errors import SettingsError, UsageError
+from ayon_async.urls import normalize_url
+
+Platform = Literal["windows", "linux", "darwin"]
+
+
+def this_platform() -> Platform:
+    """The platform's name in AYON."""
+    return "windows" if sys.platform == "win32" else "darwin" if sys.platform == "darwin" else "linux"
+
+
+# --- kinds of values: what a place gave, checked and converted, or a ValueError that says what it must be -----------
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError("must be a line of text")
+    return value.strip()
+
+
+def _secret(value: object) -> str:
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be ASCII text without spaces")
+    return value
+
+
+def _url(value: object) -> str:
+    try:
+        return normalize_url(_text(value))
+    except UsageError as error:
+        raise ValueError(f"must be a server's URL: {error.message.rstrip('.')}") from error
+
+
+def _yes_or_no(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("must be true or false")
+
+
+def _whole_number(lowest: int, highest: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest:
+            return value
+        raise ValueError(f"must be a whole number from {lowest} to {highest}")
+
+    return read
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 3600 and math.isfinite(value):
+        return float(value)
+    raise ValueError("must be a number of seconds, above 0 and up to 3600")
+
+
+def _platform(value: object) -> str:
+    if isinstance(value, str) and value in ("windows", "linux", "darwin"):
+        return value
+    raise ValueError("must be windows, linux or darwin")
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, (str, Path)) or not str(value).strip() or "\0" in str(value):
+        raise ValueError("must be a path")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise ValueError("can't start with ~: this user has no home folder") from error
+
+
+# --- what a variable's text stands for ------------------------------------------------------------------------------
+
+_WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def _word(text: str) -> object:
+    return _WORDS.get(text.lower(), text)
+
+
+def _number(text: str) -> object:
+    try:
+        return int(text) if text.isdigit() else float(text)
+    except ValueError:
+        return text
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table.
+
+    Attributes:
+        key: Its name in files and in `Settings`.
+        read: Takes what a place gave and returns the value, or raises ValueError with what it must be.
+        help: One line for people.
+        flag: Option on the command line, or None.
+        variable: Environment variable, or None.
+        default: Value where no place names one.
+        from_text: What the variable's text stands for.
+        in_files: False where it may stand in no file.
+    """
+
+    key: str
+    read: Callable[[object], Any]
+    help: str
+    flag: str | None = None
+    variable: str | None = None
+    default: Any = None
+    from_text: Callable[[str], object] = str
+    in_files: bool = True
+
+
+SETTINGS = (
+    Setting("server", _url, "URL of the AYON server", "--server", "AYON_SERVER_URL"),
+    Setting("api_key", _secret, "API key or token; never kept in a file", None, "AYON_API_KEY", in_files=False),
+    Setting("bundle", _text, "name of the bundle", "--bundle", "AYON_STUDIO_BUNDLE_NAME"),
+    Setting("use_dev", _yes_or_no, "your own dev bundle", "--use-dev", "AYON_USE_DEV", False, _word),
+    Setting("use_staging", _yes_or_no, "the staging bundle", "--use-staging", "AYON_USE_STAGING", False, _word),
+    Setting("project_bundle", _text, "name of a project's bundle", None, "AYON_BUNDLE_NAME"),
+    Setting("project", _text, "project whose bundle is merged over the studio's", "--project", "AYON_PROJECT_NAME"),
+    Setting(
+        "storage_dir", _path, "folder of addons and dependency packages", "--storage-dir", "AYON_LAUNCHER_STORAGE_DIR"
+    ),
+    Setting("addons_dir", _path, "folder of addons alone", None, "AYON_ADDONS_DIR"),
+    Setting("dependencies_dir", _path, "folder of dependency packages alone", None, "AYON_DEPENDENCIES_DIR"),
+    Setting("launcher_layout", _yes_or_no, "share the AYON launcher's own folder", "--launcher-layout", default=False),
+    Setting("platform", _platform, "whose dependency package: windows, linux, darwin", "--platform"),
+    Setting("jobs", _whole_number(1, 16), "archives downloaded at once", "--jobs", default=6),
+    Setting("timeout", _seconds, "seconds without a sign of life", None, "AYON_SERVER_TIMEOUT", 30.0, _number),
+    Setting("retries", _whole_number(0, 20), "further tries of a request", None, "AYON_SERVER_RETRIES", 3, _number),
+    Setting("ca_file", _path, "PEM file with certificates to trust as well", None, "AYON_CA_FILE"),
+    Setting("cert_file", _path, "PEM file with this client's certificate and key", None, "AYON_CERT_FILE"),
+    Setting("headless", _yes_or_no, "ask nothing, show nothing", "--headless", "AYON_HEADLESS_MODE", False, _word),
+    Setting("log_file", _path, "file that everything is logged to", "--log-file"),
+)
+BY_KEY: Mapping[str, Setting] = MappingProxyType({setting.key: setting for setting in SETTINGS})
+# Within one place, the first key that is named decides.
+CHOICES = (("bundle", "use_dev", "use_staging"), ("project_bundle", "project"))
+_CHOSEN = frozenset(key for choice in CHOICES for key in choice)
+
+
+# --- the result -----------------------------------------------------------------------------------------------------
+
+
+class Place(enum.IntEnum):
+    """Where a value came from; the lowest one that names a setting decides."""
+
+    LOCKED = 0
+    FLAG = 1
+    ENVIRONMENT = 2
+    USER_FILE = 3
+    MACHINE_FILE = 4
+    DEFAULT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where one value came from.
+
+    Attributes:
+        place: The kind of place.
+        name: The place's own name: an option, a variable, a file's path, ``default``.
+    """
+
+    place: Place
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} (locked)" if self.place is Place.LOCKED else self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting's value; see `SETTINGS` for what each is.
+
+    Attributes:
+        server: Normalised URL, or None where no place names one.
+        choice: Which bundle and project.
+        storage_dir: Absolute, as are all paths here; `ayon_async.paths.store_paths` makes the store's folders of it.
+        timeout: Seconds.
+        warnings: Sentences that a person should see once: unknown keys, locked ones.
+    """
+
+    server: str | None
+    api_key: str | None = field(repr=False)
+    choice: BundleChoice
+    storage_dir: Path | None
+    addons_dir: Path | None
+    dependencies_dir: Path | None
+    launcher_layout: bool
+    platform: Platform
+    jobs: int
+    timeout: float
+    retries: int
+    ca_file: Path | None
+    cert_file: Path | None
+    headless: bool
+    log_file: Path | None
+    origins: Mapping[str, Origin]
+    warnings: tuple[str, ...] = ()
+
+    def origin(self, key: str) -> Origin:
+        """Where the key's value came from; for a key that is part of a choice, where the choice was made."""
+        return self.origins[key]
+
+    def shown(self, key: str) -> str:
+        """The key's value for people: secrets hidden, empty where there is none."""
+        holder = self.choice if key in _CHOSEN else self
+        value = getattr(holder, {"use_dev": "dev", "use_staging": "staging"}.get(key, key))
+        if value is None:
+            return ""
+        if isinstance(value, bool):
+            return str(value).lower()
+        return "***" if key == "api_key" else str(value)
+
+
+# --- reading the places ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    value: Any
+    origin: Origin
+
+
+_Layer = Mapping[str, _Given]
+
+
+def load_settings(
+    flags: Mapping[str, object] = MappingProxyType({}),
+    *,
+    environ: Mapping[str, str] = os.environ,
+    user_file: Path | None = None,
+    machine_file: Path | None = None,
+    last_server: str | None = None,
+) -> Settings:
+    """Read every place and decide.
+
+    Args:
+        flags: Values of options by key; None, and False for a switch, mean not given.
+        environ: Environment variables.
+        user_file: The user's ``config.toml``, which may be missing.
+        machine_file: The machine's, which may be missing and may lock keys.
+        last_server: URL of the server to use where no place names one.
+
+    Raises:
+        SettingsError: A file or a variable holds something that can't be used; the message names file and key.
+        UsageError: A flag's value can't be used, or two flags contradict each other.
+    """
+    warnings: list[str] = []
+    machine = _load_toml(machine_file)
+    locked = _read_lock(machine.pop("lock", []), machine_file)
+    layers = [
+        _read_flags(flags),
+        _read_environment(environ),
+        _read_file(_load_toml(user_file), Origin(Place.USER_FILE, str(user_file)), warnings),
+        _read_file(machine, Origin(Place.MACHINE_FILE, str(machine_file)), warnings),
+    ]
+    default = {setting.key: _Given(setting.default, Origin(Place.DEFAULT, "default")) for setting in SETTINGS}
+    default["platform"] = _Given(this_platform(), Origin(Place.DEFAULT, "this machine"))
+    if last_server is not None:
+        default["server"] = _Given(last_server, Origin(Place.DEFAULT, "last login"))
+
+    lock = Origin(Place.LOCKED, str(machine_file))
+    decided: dict[str, _Given] = {}
+    for keys in (*CHOICES, *((key,) for key in BY_KEY if key not in _CHOSEN)):
+        decided |= _decide(keys, layers, default, None if locked.isdisjoint(keys) else lock, warnings)
+    values = {key: given.value for key, given in decided.items()}
+    choice = BundleChoice(
+        bundle=values.pop("bundle"),
+        dev=values.pop("use_dev"),
+        staging=values.pop("use_staging"),
+        project=values.pop("project"),
+        project_bundle=values.pop("project_bundle"),
+    )
+    origins = MappingProxyType({key: decided[key].origin for key in BY_KEY})
+    return Settings(**values, choice=choice, origins=origins, warnings=tuple(warnings))
+
+
+def _decide(
+    keys: tuple[str, ...], layers: list[_Layer], default: _Layer, lock: Origin | None, warnings: list[str]
+) -> _Layer:
+    """The values of keys that are decided together: the first that is named has its way, the others their default."""
+    named = [(key, layer[key]) for layer in layers for key in keys if key in layer]
+    ignored = []
+    if lock is not None:
+        ignored = [(key, given) for key, given in named if given.origin.place is not Place.MACHINE_FILE]
+        named = [(key, _Given(given.value, lock)) for key, given in named if (key, given) not in ignored]
+    winner, origin = (named[0][0], named[0][1].origin) if named else (None, lock)
+    decided = {
+        key: named[0][1] if key == winner else _Given(default[key].value, origin or default[key].origin) for key in keys
+    }
+    for key, given in ignored:
+        if given.value != decided[key].value:
+            warnings.append(f"{given.origin} is ignored: {origin} does not let {key} be chosen.")
+    return decided
+
+
+def _read_flags(flags: Mapping[str, object]) -> _Layer:
+    layer = {}
+    for key, value in flags.items():
+        setting = BY_KEY[key]
+        if value is None or value is False:
+            continue
+        name = setting.flag or key
+        try:
+            layer[key] = _Given(_absolute(setting.read(value)), Origin(Place.FLAG, name))
+        except ValueError as error:
+            raise UsageError(f"{name} {error}{_instead(setting, value)}") from error
+    for choice in CHOICES:
+        given = [layer[key].origin.name for key in choice if key in layer]
+        if len(given) > 1:
+            raise UsageError(f"{' and '.join(given)} contradict each other.", "Give only one of them.")
+    return layer
+
+
+def _read_environment(environ: Mapping[str, str]) -> _Layer:
+    layer = {}
+    for setting in SETTINGS:
+        text = environ.get(setting.variable, "").strip() if setting.variable else ""
+        if not text:
+            continue
+        try:
+            value = _absolute(setting.read(setting.from_text(text)))
+        except ValueError as error:
+            hint = f"Change or remove the environment variable {setting.variable}."
+            raise SettingsError(f"{setting.variable} {error}{_instead(setting, text)}", hint) from error
+        if _names(setting.key, value):
+            layer[setting.key] = _Given(value, Origin(Place.ENVIRONMENT, str(setting.variable)))
+    return layer
+
+
+def _load_toml(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # Windows' editors write a byte order mark
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise SettingsError(
+            f"The settings file {path} can't be read: {error.strerror}.", "Look at its rights."
+        ) from error
+    except ValueError as error:
+        raise SettingsError(f"The settings file {path} is not valid TOML: {error}.", "Correct it.") from error
+
+
+def _read_lock(lock: object, path: Path | None) -> frozenset[str]:
+    """The keys that the machine's file locks. A lock that locks nothing would be silent: unknown keys are errors."""
+    if not isinstance(lock, list) or not all(isinstance(key, str) for key in lock):
+        raise SettingsError(f"{path}: lock must be a list of keys.", 'Write it as lock = ["server"].')
+    for key in lock:
+        if key not in BY_KEY or not BY_KEY[key].in_files:
+            raise SettingsError(f"{path}: lock names {key!r}, which can't be locked.", _nearest(key))
+    return frozenset(lock)
+
+
+def _read_file(table: Mapping[str, Any], origin: Origin, warnings: list[str]) -> _Layer:
+    layer = {}
+    for key, value in table.items():
+        setting = BY_KEY.get(key)
+        if setting is None:
+            reason = "only the machine's file locks keys" if key == "lock" else "there is no such setting"
+            warnings.append(f"{origin}: {key} is ignored, {reason}. {_nearest(key)}".rstrip())
+            continue
+        if not setting.in_files:
+            hint = f"Remove it there; set {setting.variable} or use 'ayon-async login'."
+            raise SettingsError(f"{origin}: {key} must not stand in a file.", hint)
+        try:
+            value = setting.read(value)
+            if isinstance(value, Path) and not value.is_absolute():
+                raise ValueError("must be an absolute path or start with ~")
+        except ValueError as error:
+            raise SettingsError(
+                f"{origin}: {key} {error}{_instead(setting, table[key])}", "Correct the file."
+            ) from error
+        if _names(key, value):
+            layer[key] = _Given(value, origin)
+    return layer
+
+
+def _names(key: str, value: object) -> bool:
+    """Whether a value says anything: in a choice, ``use_staging = false`` leaves the choice to others."""
+    return not (key in _CHOSEN and value is False)
+
+
+def _absolute(value: object) -> object:
+    return value.absolute() if isinstance(value, Path) else value
+
+
+def _instead(setting: Setting, value: object) -> str:
+    """The end of the sentence that says what a value must be; `normalize_url` repeats no passwords, nor do we."""
+    return "." if setting.key in ("server", "api_key") else f", not {value!r}."
+
+
+def _nearest(key: str) -> str:
+    near = difflib.get_close_matches(key, [setting.key for setting in SETTINGS if setting.in_files], n=1)
+    return f"Did you mean {near[0]}?" if near else ""
