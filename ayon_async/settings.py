@@ -50,7 +50,7 @@ def _url(value: object) -> str:
     try:
         return normalize_url(_text(value))
     except UsageError as error:
-        raise ValueError(f"must be a server's URL: {error.message.rstrip('.')}") from error
+        raise ValueError(f"can't be used: {error.message.rstrip('.')}") from error
 
 
 def _yes_or_no(value: object) -> bool:
