@@ -33,6 +33,7 @@ def zip_bytes(files: Mapping[str, bytes | str], *, stored: bool = False, executa
             member = zipfile.ZipInfo(name, _FIRST_DATE)
             member.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
             mode = 0o40755 if name.endswith("/") else 0o100755 if name in executable else 0o100644
+            member.create_system = 3  # Unix on every platform, for its permissions
             member.external_attr = mode << 16
             archive.writestr(member, content)
     return buffer.getvalue()
