@@ -1,0 +1,169 @@
+"""The one seam to the file system: every change that the store, the transfers and the unpacking make goes through it.
+
+Call these as ``fs.rename(...)``, never import them by name: tests replace single functions here to record the order of
+steps, to fail them, or to stop the process at them.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+_O_BINARY = getattr(os, "O_BINARY", 0)
+_O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_O_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _O_BINARY | _O_NOFOLLOW | _O_CLOEXEC
+_PART_FILE = os.O_RDWR | os.O_CREAT | _O_BINARY | _O_NOFOLLOW | _O_CLOEXEC
+
+
+StrPath = str | os.PathLike[str]  # strings spare the making of a Path where there are thousands of files
+
+
+def long_path(path: StrPath) -> str:
+    r"""The path as the operating system takes it at any length (``\\?\`` on Windows)."""
+    text = os.fspath(path)
+    if sys.platform != "win32" or text.startswith("\\\\?\\"):
+        return text
+    text = os.path.abspath(text)
+    return "\\\\?\\UNC\\" + text[2:] if text.startswith("\\\\") else "\\\\?\\" + text
+
+
+def open_new(path: StrPath, mode: int = 0o644) -> int:
+    """Create a file that must not exist yet, without following a link; returns its descriptor."""
+    return os.open(long_path(path), _NEW_FILE, mode)
+
+
+def open_part(path: Path) -> int:
+    """Open a file for reading and writing, private to this user, created where missing, never through a link."""
+    return os.open(long_path(path), _PART_FILE, 0o600)
+
+
+def write(fd: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all of data at the descriptor's position.
+
+    Raises:
+        OSError: The device is full or broken.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def flush(fd: int) -> None:
+    """Put what was written to the file on the device."""
+    os.fsync(fd)
+
+
+def flush_folder(path: Path) -> None:
+    """Put a folder's entries on the device, where the platform knows such a thing."""
+    if sys.platform == "win32":
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def flush_tree(root: Path, before_each: Callable[[], None]) -> None:
+    """Put a folder with all that is in it on the device.
+
+    Linux does it in one call for the whole file system, many times faster than file by file.
+
+    Args:
+        root: The folder.
+        before_each: Called before each file, where it goes file by file; may raise to end it.
+    """
+    if _flush_file_system(root):
+        return
+    for folder, _, files in os.walk(long_path(root)):
+        for name in files:
+            path = os.path.join(folder, name)
+            if os.path.islink(path):
+                continue
+            before_each()
+            fd = os.open(path, (os.O_RDWR if sys.platform == "win32" else os.O_RDONLY) | _O_BINARY | _O_CLOEXEC)
+            try:
+                flush(fd)
+            finally:
+                os.close(fd)
+        flush_folder(Path(folder))
+
+
+def _flush_file_system(folder: Path) -> bool:
+    """Flush the file system that a folder is on; returns False where the platform can't."""
+    if sys.platform != "linux":
+        return False
+    syncfs = _find_syncfs()
+    if syncfs is None:
+        return False
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _O_CLOEXEC)
+    try:
+        code = syncfs(fd)
+    finally:
+        os.close(fd)
+    if code not in (0, errno.ENOSYS):
+        raise OSError(code, os.strerror(code), str(folder))
+    return code == 0
+
+
+@functools.cache
+def _find_syncfs() -> Callable[[int], int] | None:
+    """The C library's syncfs, returning the error's number or 0; None where it has none."""
+    import ctypes  # only here: it costs every start some milliseconds
+
+    call = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if call is None:
+        return None
+    return lambda fd: ctypes.get_errno() if call(fd) else 0
+
+
+def set_mode(path: StrPath, mode: int) -> None:
+    """Set the permission bits of a file or folder."""
+    os.chmod(long_path(path), mode)
+
+
+def make_folder(path: StrPath, mode: int = 0o755) -> None:
+    """Make one folder that must not exist yet."""
+    os.mkdir(long_path(path), mode)
+
+
+def make_folders(path: Path, mode: int = 0o755) -> None:
+    """Make a folder and its parents where they are missing."""
+    os.makedirs(long_path(path), mode, exist_ok=True)
+
+
+def rename(source: Path, destination: Path) -> None:
+    """Rename a file or folder to a name that must not exist."""
+    os.rename(long_path(source), long_path(destination))
+
+
+def replace(source: Path, destination: Path) -> None:
+    """Rename a file over another one."""
+    os.replace(long_path(source), long_path(destination))
+
+
+def symlink(target: str, path: StrPath, *, to_folder: bool = False) -> None:
+    """Make a symbolic link; Windows has to be told whether it leads to a folder."""
+    os.symlink(target, long_path(path), target_is_directory=to_folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file; one that is not there is fine."""
+    try:
+        os.unlink(long_path(path))
+    except FileNotFoundError:
+        return
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder with all that is in it; one that is not there is fine."""
+    try:
+        shutil.rmtree(long_path(path))
+    except FileNotFoundError:
+        return

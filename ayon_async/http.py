@@ -1,0 +1,270 @@
+"""HTTP as this project speaks it: one session, one TLS context, one rule for redirects and for who gets credentials.
+
+Both the REST client and the transfers stand on `HttpClient`. It follows redirects itself, because credentials (ours, a
+source's own headers, the client certificate) must stay with the origin they were meant for: aiohttp would carry
+``X-Api-Key`` along to any host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from yarl import URL
+
+from ayon_async.errors import SettingsError
+from ayon_async.urls import origin, redact
+from ayon_async.version import __version__
+
+MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Failures that a new try may mend; all that aiohttp and the operating system raise for a broken connection.
+CONNECTION_ERRORS = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
+
+
+class RedirectRefused(aiohttp.ClientError):
+    """A redirect that we do not follow: too many, from https down to http, or to something that is no URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds for each step; there is no limit on the whole.
+
+    Attributes:
+        connect: Until a connection stands.
+        silence: Without a single byte on a connection.
+    """
+
+    connect: float = 15.0
+    silence: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What is trusted besides the system's own store, and how we show who we are.
+
+    Attributes:
+        ca_file: PEM file with further certificate authorities.
+        cert_file: PEM file with our certificate and key, shown to the home origin only.
+    """
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A connection error in words.
+
+    Attributes:
+        message: What happened, at which URL (secrets redacted).
+        hint: What to do next.
+        again: True where a further try may succeed.
+    """
+
+    message: str
+    hint: str
+    again: bool
+
+
+class HttpClient:
+    """Requests to any origin; an async context manager.
+
+    Args:
+        home: URL of the AYON server; the client certificate is shown to its origin alone.
+        timeouts: See `Timeouts`.
+        tls: See `Tls`.
+        headers: Sent with every request to any origin; nothing secret.
+    """
+
+    def __init__(
+        self, home: str, *, timeouts: Timeouts | None = None, tls: Tls | None = None, headers: Mapping[str, str] = {}
+    ) -> None:
+        self.home = origin(home)
+        self.timeouts = timeouts or Timeouts()
+        self._tls = tls or Tls()
+        self._headers = {"User-Agent": f"ayon-async/{__version__}", "Accept-Encoding": "identity", **headers}
+        self._session: aiohttp.ClientSession | None = None
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            # Transfers bound their own number; the pool must not queue a REST call behind sixteen archives.
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.silence
+            ),
+            auto_decompress=False,
+            headers=self._headers,
+            skip_auto_headers=("Content-Type",),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = {},
+        private: Mapping[str, str] = {},
+        json: Any = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The final answer to a request, redirects followed, whatever its status.
+
+        Args:
+            headers: Sent on every hop.
+            private: Sent only until a redirect leaves the first URL's origin.
+            json: Body of a POST.
+
+        Raises:
+            aiohttp.ClientError, OSError, asyncio.TimeoutError: See `explain`.
+        """
+        if self._session is None:
+            raise RuntimeError("HttpClient is used outside its 'async with' block")
+        at_home = True
+        first = origin(url)
+        for _ in range(MAX_REDIRECTS + 1):
+            at_home = at_home and origin(url) == first
+            response = await self._session.request(
+                method,
+                URL(url, encoded=True),
+                headers={**headers, **(private if at_home else {})},
+                json=json,
+                allow_redirects=False,
+                proxy=proxy_for(url),
+                ssl=self._context(url, at_home),
+            )
+            location = response.headers.get("Location") if response.status in _REDIRECTS else None
+            if location is None:
+                try:
+                    yield response
+                finally:
+                    # An answer that was not read to its end takes its connection along.
+                    response.release() if response.content.at_eof() else response.close()
+                return
+            response.close()
+            url = _redirected(url, location)
+            if response.status == 303 and method != "HEAD":
+                method, json = "GET", None
+        raise RedirectRefused(f"more than {MAX_REDIRECTS} redirects, the last one to {redact(url)}")
+
+    def _context(self, url: str, at_home: bool) -> ssl.SSLContext | bool:
+        if not url.startswith("https:"):
+            return True
+        with_certificate = at_home and self._tls.cert_file is not None and origin(url) == self.home
+        if with_certificate not in self._contexts:
+            self._contexts[with_certificate] = _make_context(self._tls, with_certificate)
+        return self._contexts[with_certificate]
+
+
+def _make_context(tls: Tls, with_certificate: bool) -> ssl.SSLContext:
+    import truststore
+
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for name, file in (("SSL_CERT_FILE", os.environ.get("SSL_CERT_FILE")), ("the CA file", tls.ca_file)):
+        if file:
+            try:
+                context.load_verify_locations(cafile=file)
+            except (OSError, ssl.SSLError) as error:
+                message = f"The certificates in {file} ({name}) can't be read: {error}"
+                raise SettingsError(message, "Name a PEM file with one or more certificates.") from error
+    if with_certificate and tls.cert_file is not None:
+        try:
+            context.load_cert_chain(tls.cert_file)
+        except (OSError, ssl.SSLError) as error:
+            message = f"The client certificate {tls.cert_file} can't be read: {error}"
+            raise SettingsError(message, "Name a PEM file with the certificate and its key, without a password.") from error
+    return context
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        target = URL(url, encoded=True).join(URL(location))
+    except ValueError as error:
+        raise RedirectRefused(f"a redirect to something that is no URL: {redact(location)}") from error
+    if target.scheme not in ("http", "https") or not target.host:
+        raise RedirectRefused(f"a redirect to {redact(str(target))}, which is neither http nor https")
+    if url.startswith("https:") and target.scheme == "http":
+        raise RedirectRefused(f"a redirect from https down to {redact(str(target))}")
+    return str(target.with_fragment(None))
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment or the system names for the URL, or None."""
+    parts = URL(url, encoded=True)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    if not proxy or urllib.request.proxy_bypass(parts.host or ""):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def explain(error: BaseException, url: str) -> Failure:
+    """Say in words why a request to the URL got no answer."""
+    where = redact(url)
+    match error:
+        case RedirectRefused():
+            return Failure(f"{where} answered with {error}", "Check the address and the proxies before it.", False)
+        case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
+            return Failure(f"The certificate of {where} is not trusted: {_reason(error)}", _tls_hint(str(error)), False)
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return Failure(f"No secure connection to {where}: {_reason(error)}", _tls_hint(str(error)), False)
+        case aiohttp.InvalidURL():
+            return Failure(f"{where} is no usable address.", "Check it for typing errors.", False)
+        case aiohttp.ClientConnectorDNSError():
+            return Failure(f"The host of {where} was not found: {_reason(error)}", "Check the name and the network.", True)
+        case TimeoutError():
+            return Failure(f"No answer from {where} in time.", "Check the network, or raise AYON_SERVER_TIMEOUT.", True)
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return Failure(f"The proxy before {where} fails: {_reason(error)}", "Check HTTP_PROXY and HTTPS_PROXY.", True)
+        case aiohttp.ClientConnectorError():
+            return Failure(f"No connection to {where}: {_reason(error)}", "Check the address and that the server runs.", True)
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | aiohttp.ClientPayloadError():
+            return Failure(f"The connection to {where} broke: {_reason(error)}", "Check the network.", True)
+        case aiohttp.ClientResponseError():
+            return Failure(
+                f"What answers at {where} does not speak HTTP as it should: {_reason(error)}", "Check the port.", True
+            )
+    return Failure(f"The request to {where} failed: {_reason(error)}", "Check the network.", True)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message or str(error)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.message
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return redact(str(error)) or type(error).__name__
+
+
+def _tls_hint(text: str) -> str:
+    strict = ("key usage", "basic constraints", "authority key identifier", "not marked critical")
+    if sys.version_info >= (3, 13) and any(word in text.lower() for word in strict):
+        return (
+            "Python 3.13 and newer hold certificates to the letter of RFC 5280, and the studio's certificate authority"
+            " does not meet it: have the authority's certificate issued anew, or run with Python 3.12."
+        )
+    if "wrong version number" in text.lower():
+        return "The server seems to speak plain http on this port: try http:// instead of https://."
+    return "Where the studio has a certificate authority of its own, name its PEM file in AYON_CA_FILE."

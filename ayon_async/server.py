@@ -1,0 +1,274 @@
+"""`AyonServer`: the REST client. It asks and decodes; what to do with the answers is decided elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote, urlencode
+
+from ayon_async import backoff, model
+from ayon_async.errors import (
+    AccessDenied,
+    AyonAsyncError,
+    BundleError,
+    InvalidAnswer,
+    LoginFailed,
+    NotSignedIn,
+    ServerUnreachable,
+)
+from ayon_async.http import CONNECTION_ERRORS, HttpClient, Timeouts, Tls, explain
+from ayon_async.urls import normalize_url, redact
+
+T = TypeVar("T")
+
+PLATFORM = {"win32": "windows", "darwin": "darwin"}.get(sys.platform, "linux")
+"""This machine's platform by the name that AYON gives it."""
+
+_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+_FIRST_ANSWER_SECONDS = 10.0
+_FIRST_ANSWER_ATTEMPTS = 3
+_SIGN_IN = "Sign in with 'ayon-async login', or set AYON_API_KEY."
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    body: bytes
+    is_json: bool
+    retry_after: str | None
+
+    @property
+    def detail(self) -> str:
+        """What the server says of an error; only that, since answers about users hold password hashes."""
+        try:
+            detail = json.loads(self.body)["detail"]
+        except (ValueError, KeyError, TypeError):
+            return f"status {self.status}"
+        return redact(str(detail))
+
+
+class AyonServer:
+    """An AYON server; an async context manager.
+
+    Args:
+        url: Its address in any form that a person would type (see `urls.normalize_url`).
+        api_key: An API key; when it is refused it is tried once as a token, which is what the launcher puts in the
+            same variable.
+        token: A token from a login.
+        timeouts: Seconds for each step.
+        tls: Further certificate authorities, a client certificate.
+        retries: Further attempts of a request that failed in a way that can get better.
+        site_id: The launcher's id of this machine, where it has one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        token: str | None = None,
+        timeouts: Timeouts | None = None,
+        tls: Tls | None = None,
+        retries: int = 8,
+        site_id: str | None = None,
+    ) -> None:
+        self.url = normalize_url(url)
+        self.retries = retries
+        self.answered = False
+        about = {"X-ayon-platform": PLATFORM, "X-ayon-hostname": socket.gethostname()}
+        self._about = {**about, "X-ayon-site-id": site_id} if site_id else about
+        self.http = HttpClient(self.url, timeouts=timeouts, tls=tls)
+        bearer = {"Authorization": f"Bearer {token or api_key}"}
+        # What is still to be tried, the one in use first.
+        self._credentials: list[dict[str, str]] = [bearer] if token else [{"X-Api-Key": api_key}, bearer] if api_key else []
+
+    async def __aenter__(self) -> Self:
+        await self.http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.http.__aexit__(kind, error, trace)
+
+    @property
+    def private_headers(self) -> Mapping[str, str]:
+        """Who we are, for this server's own origin only."""
+        return {**self._about, **(self._credentials[0] if self._credentials else {})}
+
+    # --- who is there -----------------------------------------------------------------------------------------------
+
+    async def info(self) -> model.Info:
+        """The server's version, and who we are where it knows us."""
+        return await self._get("/api/info", model.Info)
+
+    async def me(self) -> model.User:
+        """The user we are signed in as."""
+        return await self._get("/api/users/me", model.User)
+
+    async def login(self, name: str, password: str) -> str:
+        """Sign in and use the token from now on; never tried twice, since ten bad tries ban the address.
+
+        Returns:
+            The token.
+
+        Raises:
+            LoginFailed: The name or password is wrong, or the address is locked out.
+        """
+        path = "/api/auth/login"
+        reply = await self._post(path, {"name": name, "password": password})
+        detail = reply.detail
+        if reply.status == 503 and reply.is_json:
+            raise LoginFailed(f"{self.url} takes no more logins for now: {detail}", "Wait a minute.")
+        if reply.status == 403 and "too many" in detail.lower():
+            hint = "The server lets this address try again after ten minutes."
+            raise LoginFailed(f"{self.url} has locked this address out: {detail}", hint)
+        if reply.status in (400, 401, 403) and reply.is_json:
+            raise LoginFailed(f"{self.url} refuses the login of '{name}': {detail}", "Check the name and the password.")
+        if reply.status != 200 or not reply.is_json:
+            raise self._unusable(reply, path)
+        answer = model.decode(reply.body, model.Login, self.url + path)
+        if not answer.token:
+            raise LoginFailed(f"{self.url} gave no token: {answer.detail}", "Ask the studio's AYON administrator.")
+        self._credentials = [{"Authorization": f"Bearer {answer.token}"}]
+        return answer.token
+
+    async def logout(self) -> None:
+        """End the session that the token stands for."""
+        reply = await self._post("/api/auth/logout")
+        if reply.status not in (200, 204, 401):
+            raise self._unusable(reply, "/api/auth/logout")
+
+    # --- what should be installed -----------------------------------------------------------------------------------
+
+    async def bundles(self) -> model.Bundles:
+        """Every bundle, and which is production and staging."""
+        return await self._get("/api/bundles", model.Bundles)
+
+    async def addons(self) -> tuple[model.Addon, ...]:
+        """Every addon with all its versions."""
+        return tuple((await self._get("/api/addons?details=1", model.Addons)).addons)
+
+    async def dependency_packages(self) -> tuple[model.DependencyPackage, ...]:
+        """Every dependency package."""
+        return tuple((await self._get("/api/desktop/dependencyPackages", model.DependencyPackages)).packages)
+
+    async def installers(self, version: str | None = None, platform: str | None = None) -> tuple[model.Installer, ...]:
+        """The launcher's installers, all or those of a version and platform."""
+        query = urlencode({k: v for k, v in (("version", version), ("platform", platform)) if v})
+        path = "/api/desktop/installers" + (f"?{query}" if query else "")
+        return tuple((await self._get(path, model.Installers)).installers)
+
+    async def project_bundles(self, project: str) -> model.ProjectBundles:
+        """The names of the project's own bundles.
+
+        Raises:
+            BundleError: There is no such project.
+        """
+        path = f"/api/projects/{quote(project, safe='')}"
+        missing = BundleError(f"{self.url} has no project '{project}'.", "Check the project's name.")
+        return (await self._get(path, model.Project, missing=missing)).bundles
+
+    async def project_addons(self, studio_bundle: str, project_bundle: str) -> dict[str, str]:
+        """Addon versions as they result from merging the project bundle over the studio's."""
+        query = {"summary": "true", "bundle_name": studio_bundle, "project_bundle_name": project_bundle}
+        missing = BundleError(f"{self.url} has no project bundle '{project_bundle}'.", "Check the bundle's name.")
+        summary = await self._get(f"/api/settings?{urlencode(query)}", model.SettingsSummary, missing=missing)
+        return {addon.name: addon.version for addon in summary.addons}
+
+    # --- where the bytes are ----------------------------------------------------------------------------------------
+
+    def addon_url(self, name: str, version: str, filename: str) -> str:
+        """Where the server keeps a file of an addon's client part."""
+        return self.url + "/addons/" + "/".join(quote(part, safe="") for part in (name, version, "private", filename))
+
+    def dependency_package_url(self, filename: str) -> str:
+        """Where the server keeps a dependency package."""
+        return f"{self.url}/api/desktop/dependencyPackages/{quote(filename, safe='')}"
+
+    def path_url(self, path: str) -> str:
+        """A path that the server named itself."""
+        return f"{self.url}/{quote(path.lstrip('/'), safe='/%?=&')}"
+
+    # --- how we ask -------------------------------------------------------------------------------------------------
+
+    async def _get(self, path: str, kind: type[T], missing: AyonAsyncError | None = None) -> T:
+        reply = await self._get_in_time(path)
+        if missing is not None and reply.status == 404 and reply.is_json:
+            raise missing
+        if reply.status != 200 or not reply.is_json:
+            raise self._unusable(reply, path)
+        return model.decode(reply.body, kind, redact(self.url + path))
+
+    async def _get_in_time(self, path: str) -> _Reply:
+        # Who raises the time-out above its default says that this server may take that long.
+        silence = self.http.timeouts.silence
+        patience = silence if silence > Timeouts().silence else _FIRST_ANSWER_SECONDS
+        try:
+            async with asyncio.timeout(None if self.answered else patience):
+                return await self._get_again(path)
+        except TimeoutError as error:
+            message = f"No answer from {self.url} within {patience:.0f} s."
+            raise ServerUnreachable(message, "Check the address, the network and that the server runs.") from error
+
+    async def _get_again(self, path: str) -> _Reply:
+        """Ask until there is an answer that a further try would not better."""
+        attempt = 0
+        while True:
+            attempt += 1
+            last = attempt >= (self.retries + 1 if self.answered else _FIRST_ANSWER_ATTEMPTS)
+            retry_after = None
+            try:
+                reply = await self._send("GET", path)
+            except CONNECTION_ERRORS as error:
+                failure = explain(error, self.url + path)
+                if last or not failure.again:
+                    raise ServerUnreachable(failure.message, failure.hint) from error
+            else:
+                if reply.status == 401 and len(self._credentials) > 1:
+                    self._credentials.pop(0)
+                    continue
+                if last or reply.status not in _AGAIN:
+                    self.answered = self.answered or reply.status not in _AGAIN
+                    return reply
+                retry_after = reply.retry_after
+            await asyncio.sleep(backoff.delay(attempt, retry_after))
+
+    async def _post(self, path: str, payload: Any = None) -> _Reply:
+        try:
+            return await self._send("POST", path, payload)
+        except CONNECTION_ERRORS as error:
+            failure = explain(error, self.url + path)
+            raise ServerUnreachable(failure.message, failure.hint) from error
+
+    async def _send(self, method: str, path: str, payload: Any = None) -> _Reply:
+        url = self.url + path
+        async with self.http.request(method, url, private=self.private_headers, json=payload) as response:
+            return _Reply(
+                status=response.status,
+                body=await response.read(),
+                is_json=response.content_type == "application/json",
+                retry_after=response.headers.get("Retry-After"),
+            )
+
+    def _unusable(self, reply: _Reply, path: str) -> AyonAsyncError:
+        url = redact(self.url + path)
+        if reply.status == 401:
+            if not self._credentials:
+                return NotSignedIn(f"{self.url} wants to know who you are.", _SIGN_IN)
+            return NotSignedIn(f"{self.url} does not accept the key or token (any more): {reply.detail}", _SIGN_IN)
+        if reply.status == 403:
+            hint = "Ask the studio's AYON administrator for access."
+            return AccessDenied(f"{url} is not allowed for this user: {reply.detail}", hint)
+        if not reply.is_json:
+            hint = "Check the address: it must be the AYON server's own, without a page's path behind it."
+            kind = "a web page" if reply.body.lstrip()[:1] == b"<" else "something that is not JSON"
+            return InvalidAnswer(f"{url} answered {reply.status} with {kind}: this is not an AYON server.", hint)
+        hint = "Try again later, or ask the studio's AYON administrator."
+        return InvalidAnswer(f"{url} answered {reply.status}: {reply.detail}", hint)
