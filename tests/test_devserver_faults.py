@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession, ClientTimeout, TooManyRedirects
@@ -22,6 +23,7 @@ from ayon_async.devserver.faults import (
     Fault,
     Gzipped,
     IgnoresRange,
+    Link,
     NewETag,
     NoLength,
     Redirect,
@@ -108,6 +110,19 @@ async def test_silence(server: DevServer, client: ClientSession) -> None:
         await asyncio.wait_for(client.get("/addons/nuke/1.0.0/private/client.zip"), 0.3)
 
 
+async def test_an_answer_under_way_ends_with_the_server(tmp_path: Path) -> None:
+    (tmp_path / "big.zip").write_bytes(bytes(50_000_000))
+    big = replace(studio(), addons={("maya", "1.0.0"): addon(tmp_path / "big.zip")})
+    async with DevServer(big) as server, ClientSession(server.url) as session:
+        response = await session.get(ARCHIVE, headers={"X-Api-Key": "artist-key"})
+        await response.content.readexactly(1000)
+        started = time.monotonic()
+        await server.stop()
+        assert time.monotonic() - started < 2
+        with pytest.raises((ClientPayloadError, ClientConnectionError)):
+            await response.read()
+
+
 async def test_a_stalled_answer_does_not_hold_up_the_stop() -> None:
     async with DevServer(studio()) as server, ClientSession(server.url, headers={"X-Api-Key": "artist-key"}) as session:
         server.faults.add("*", Silence(10))
@@ -121,8 +136,16 @@ async def test_a_stalled_answer_does_not_hold_up_the_stop() -> None:
 async def test_slow(server: DevServer, client: ClientSession) -> None:
     server.faults.add(ARCHIVE, Slow(2_400_000))
     started = time.monotonic()
-    await asyncio.gather(read(client), read(client))  # each connection has its own rate
-    assert 0.4 < time.monotonic() - started < 0.9
+    await asyncio.gather(*(read(client) for _ in range(4)))  # each connection has its own rate
+    assert 0.4 < time.monotonic() - started < 1.6
+
+
+async def test_one_link_for_all(server: DevServer, client: ClientSession) -> None:
+    server.faults.add("*", Link(4_800_000))
+    started = time.monotonic()
+    bodies = await asyncio.gather(read(client), read(client))
+    assert time.monotonic() - started > 0.4
+    assert [body for _, _, body in bodies] == [WHOLE, WHOLE]
 
 
 async def test_shortened_is_whole_for_http(server: DevServer, client: ClientSession) -> None:

@@ -47,25 +47,29 @@ class Api:
     async def answer(self, request: web.BaseRequest, ask: Ask) -> Reply:
         """The right answer to a request."""
         try:
+            if request.path in self.studio.files:
+                return self._extra_file(request, ask)
             for method, pattern, handler in _ROUTES:
                 match = pattern.fullmatch(request.path)
                 if match and request.method == method:
                     return await handler(self, Call(request, ask, match.groups()))
         except Refused as refused:
             return error_reply(refused.status, refused.detail)
-        return self._not_routed(request, ask)
+        return self._not_routed(request)
 
-    def _not_routed(self, request: web.BaseRequest, ask: Ask) -> Reply:
+    def _not_routed(self, request: web.BaseRequest) -> Reply:
         path = request.path
         for prefix, what in (("/api", "API"), ("/addons", "Addon")):
             if path.startswith(prefix):
                 return error_reply(404, f"{what} endpoint {path} not found", path=path)
         if request.method != "GET":
             return error_reply(404, f"File {path} not found", path=path)
-        if path in self.studio.files:
-            self.accounts.user_of(self.studio, request)
-            return archive_reply(self.studio.files[path], path, ask)
         return sign_in_page()
+
+    def _extra_file(self, request: web.BaseRequest, ask: Ask) -> Reply:
+        if not request.path.startswith("/static/"):
+            self.accounts.user_of(self.studio, request)
+        return archive_reply(self.studio.files[request.path], request.path, ask)
 
     # --- who you are ----------------------------------------------------------------------------------------------
 

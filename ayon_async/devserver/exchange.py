@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
@@ -66,23 +66,29 @@ class RequestRecord:
     path_qs: str
     headers: Mapping[str, str]
     range: str | None
-    status: int
-    asked: int
-    bytes_sent: int
-    started: float
-    done: bool
+    status: int = 0
+    asked: int = 0
+    bytes_sent: int = 0
+    started: float = field(default_factory=time.monotonic)
+    done: bool = False
 
 
 @dataclass(slots=True)
 class Exchange:
     """The running count of one exchange, of which `record` is the view that tests get."""
 
-    request: web.BaseRequest
+    begun: RequestRecord
     status: int = 0
     asked: int = 0
     bytes_sent: int = 0
     done: bool = False
-    started: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, request: web.BaseRequest) -> Exchange:
+        """The exchange that a request begins."""
+        headers = request.headers
+        begun = RequestRecord(request.method, request.path, request.path_qs, headers, headers.get("Range"))
+        return cls(begun)
 
     def count(self, sent: int) -> None:
         """Add to the bytes sent."""
@@ -90,16 +96,4 @@ class Exchange:
 
     def record(self) -> RequestRecord:
         """The exchange as it stands now."""
-        request = self.request
-        return RequestRecord(
-            method=request.method,
-            path=request.path,
-            path_qs=request.path_qs,
-            headers=request.headers,
-            range=request.headers.get("Range"),
-            status=self.status,
-            asked=self.asked,
-            bytes_sent=self.bytes_sent,
-            started=self.started,
-            done=self.done,
-        )
+        return replace(self.begun, status=self.status, asked=self.asked, bytes_sent=self.bytes_sent, done=self.done)

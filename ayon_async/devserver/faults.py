@@ -20,7 +20,7 @@ from email.utils import formatdate
 from fnmatch import fnmatchcase
 
 from ayon_async.devserver.exchange import Ask
-from ayon_async.devserver.reply import Reply, Slice, error_reply
+from ayon_async.devserver.reply import Lane, Reply, Slice, error_reply
 
 
 class Fault:
@@ -79,7 +79,21 @@ class Slow(Fault):
     rate: float
 
     def after(self, reply: Reply, ask: Ask) -> Reply:
-        return replace(reply, rate=self.rate)
+        return replace(reply, lane=Lane(self.rate))
+
+
+@dataclass(frozen=True, slots=True)
+class Link(Fault):
+    """All bodies together come at this many bytes a second, as over one slow line."""
+
+    rate: float
+    _lane: Lane = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_lane", Lane(self.rate))
+
+    def after(self, reply: Reply, ask: Ask) -> Reply:
+        return replace(reply, lane=self._lane)
 
 
 # --- the body ---------------------------------------------------------------------------------------------------------

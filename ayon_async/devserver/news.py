@@ -15,6 +15,7 @@ from aiohttp import WSMsgType, web
 
 _ALWAYS = ("server.started", "server.restart_requested", "heartbeat")
 _RESTART = 1012
+_CLOSING = 0.5  # seconds that a listener has to agree to the end
 
 
 @dataclass(eq=False, slots=True)
@@ -56,7 +57,7 @@ class News:
 
     async def serve(self, request: web.BaseRequest) -> web.WebSocketResponse:
         """Serve one WebSocket until it closes."""
-        listener = _Listener(web.WebSocketResponse())
+        listener = _Listener(web.WebSocketResponse(timeout=_CLOSING))
         await listener.socket.prepare(request)
         self._listeners.add(listener)
         keeper = asyncio.create_task(self._keep(listener))
@@ -100,8 +101,7 @@ class News:
 
     async def close_all(self) -> None:
         """Close every connection with the code for a restart."""
-        for listener in list(self._listeners):
-            await listener.socket.close(code=_RESTART)
+        await asyncio.gather(*(listener.socket.close(code=_RESTART) for listener in self._listeners))
 
     async def _keep(self, listener: _Listener) -> None:
         await asyncio.sleep(self.grace)

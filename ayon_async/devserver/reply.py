@@ -25,6 +25,19 @@ _PIECE = 512 * 1024  # bytes a thread reads at once
 _TICK = 0.05  # seconds between the pieces of a slowed answer
 
 
+@dataclass(slots=True)
+class Lane:
+    """A way that lets only so many bytes a second pass, whoever sends them."""
+
+    rate: float
+    _free: float = 0.0
+
+    def book(self, size: int, now: float) -> float:
+        """When `size` more bytes are through, on the clock of `now`."""
+        self._free = max(self._free, now) + size / self.rate
+        return self._free
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """A part of an archive: `length` bytes from `start`."""
@@ -46,7 +59,7 @@ class Reply:
         framing: `length`; `chunked`; or `close`, where only the end of the connection ends the body.
         stop_after: Bytes of the body after which `ending` happens; None for all of it, -1 for before the headers.
         ending: `normal`; `close` the connection; `reset` it; `stall` for ever.
-        rate: Bytes a second, or None for as fast as it goes.
+        lane: What its bytes have to pass, or None for as fast as it goes.
         flip: Position in the body of one byte that is sent wrong, or None.
     """
 
@@ -57,7 +70,7 @@ class Reply:
     framing: Literal["length", "chunked", "close"] = "length"
     stop_after: int | None = None
     ending: Literal["normal", "close", "reset", "stall"] = "normal"
-    rate: float | None = None
+    lane: Lane | None = None
     flip: int | None = None
 
     @property
@@ -68,7 +81,7 @@ class Reply:
     @property
     def well_behaved(self) -> bool:
         """True where nothing about how it is sent is out of the ordinary."""
-        unchanged = self.length is None and self.stop_after is None and self.rate is None and self.flip is None
+        unchanged = self.length is None and self.stop_after is None and self.lane is None and self.flip is None
         return unchanged and self.framing == "length" and self.ending == "normal"
 
     def read(self) -> bytes:
@@ -125,6 +138,9 @@ class Wire:
         await response.prepare(self.request)
         if self.request.method != "HEAD":
             async for piece in self._pieces(reply):
+                if self.stopping.is_set():
+                    self._hang_up(reset=False)
+                    return
                 self.count(len(piece))
                 await response.write(piece)
         await response.write_eof()
@@ -140,19 +156,19 @@ class Wire:
 
     async def _write_body(self, reply: Reply) -> None:
         clock = asyncio.get_running_loop().time
-        began, sent = clock(), 0
+        sent = 0
         limit = reply.size if reply.stop_after is None else reply.stop_after
         async for piece in self._pieces(reply):
-            step = len(piece) if reply.rate is None else max(1, int(reply.rate * _TICK))
+            step = len(piece) if reply.lane is None else max(1, int(reply.lane.rate * _TICK))
             for start in range(0, len(piece), step):
                 data = _flipped(piece[start : start + min(step, limit - sent)], reply.flip, sent)
                 sent += len(data)
+                if reply.lane is not None:
+                    await self._pause(reply.lane.book(len(data), clock()) - clock())
                 self.count(len(data))
                 await self._write(b"%x\r\n%b\r\n" % (len(data), data) if reply.framing == "chunked" else data)
                 if sent == limit:
                     break
-                if reply.rate is not None:
-                    await self._pause(began + sent / reply.rate - clock())
             if sent == limit:
                 break
         if reply.framing == "chunked" and reply.ending == "normal":

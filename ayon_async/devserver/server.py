@@ -77,7 +77,7 @@ class DevServer:
         """
         self._stopping.clear()
         server = web.Server(self._handle, keepalive_timeout=_KEEP_ALIVE, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=1.0)
+        runner = web.ServerRunner(server, shutdown_timeout=0.2)
         async with AsyncExitStack() as stack:
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
@@ -166,7 +166,7 @@ class DevServer:
     # --- answering ------------------------------------------------------------------------------------------------
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        exchange = Exchange(request)
+        exchange = Exchange.of(request)
         self._exchanges.append(exchange)
         try:
             return await self._exchange(request, exchange)

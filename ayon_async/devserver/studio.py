@@ -208,7 +208,8 @@ class Studio:
         installers: Desktop installers.
         bundles: Bundles, newest first.
         projects: Projects.
-        files: Further files, by the path on the server, for sources that name one.
+        files: Further files, by the path on the server, for sources that name one; those under `/static/` need no
+            credentials, so that this server can be another's plain file host.
     """
 
     users: tuple[User, ...] = ()
