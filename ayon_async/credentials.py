@@ -267,13 +267,16 @@ class Credentials:
             self._folder.chmod(0o700)
             fd = fs.open_new(new, 0o600)
             try:
-                fs.write(fd, msgspec.json.encode(content))
-                fs.flush(fd)
-            finally:
-                os.close(fd)
-            fs.replace(new, path)
+                try:
+                    fs.write(fd, msgspec.json.encode(content))
+                    fs.flush(fd)
+                finally:
+                    os.close(fd)
+                fs.replace(new, path)
+            except OSError:
+                fs.remove(new)
+                raise
         except OSError as error:
-            fs.remove(new)
             hint = "Give yourself the right to write there, or set AYON_API_KEY instead of signing in."
             raise AyonAsyncError(f"{path} can't be written: {error.strerror}.", hint) from error
 
