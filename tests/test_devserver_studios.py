@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import stat
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
+from filelock import FileLock
 
 from ayon_async.devserver import DevServer, Studio, tiny_studio
 from ayon_async.devserver.recorded import recorded_studio
@@ -23,12 +25,16 @@ from ayon_async.devserver.trees import next_release, write_zip
 
 @pytest.fixture(scope="module")
 def sample_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("sample")
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    return folder / "sample"
 
 
 @pytest.fixture(scope="module")
 def sample(sample_cache: Path) -> Studio:
-    return sample_studio(sample_cache)
+    with FileLock(sample_cache.parent / "sample.lock"):  # parallel workers make it once
+        return sample_studio(sample_cache)
 
 
 def archive(studio: Studio, name: str, version: str) -> zipfile.ZipFile:

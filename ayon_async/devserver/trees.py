@@ -83,10 +83,10 @@ def digest(recipe: str, archives: Mapping[str, Members]) -> str:
 
 def write_zip(path: Path, members: Members) -> None:
     """A zip archive with these members, the same bytes every time."""
-    with zipfile.ZipFile(path, "w", compresslevel=6) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name, content in sorted(members.items()):
             member = zipfile.ZipInfo(name, _FIRST_DATE)
             member.compress_type = zipfile.ZIP_DEFLATED
             member.create_system = 3  # Unix on every platform, for its permissions
             member.external_attr = (0o100755 if name.endswith(_EXECUTABLE) else 0o100644) << 16
-            archive.writestr(member, content, compresslevel=6)
+            archive.writestr(member, content, compresslevel=1)  # three times as fast as the usual 6
