@@ -259,9 +259,7 @@ def test_a_damaged_file_is_said_and_replaced(memory: Memory, folder: Path) -> No
     assert credentials.load(URL) is not None
 
 
-def test_a_write_that_fails_leaves_the_old_file(
-    memory: Memory, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_the_old_file(memory: Memory, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keyring.set_keyring(NO_KEYRING)
     Credentials(folder).save(URL, "old")
 
