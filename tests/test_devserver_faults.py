@@ -208,6 +208,13 @@ async def test_chunked_and_dropped(server: DevServer, client: ClientSession) -> 
     assert body == WHOLE[:700_000]
 
 
+async def test_dropped_before_the_first_byte(server: DevServer, client: ClientSession) -> None:
+    server.faults.add(ARCHIVE, Chunked())
+    server.faults.add(ARCHIVE, Drop(0))
+    status, headers, body = await read(client)
+    assert (status, body, "broken" in headers) == (200, b"", True)
+
+
 async def test_ignores_range(server: DevServer, client: ClientSession) -> None:
     server.faults.add(ARCHIVE, IgnoresRange())
     assert (await read(client, Range="bytes=5-"))[::2] == (200, WHOLE)

@@ -17,9 +17,7 @@ import pytest
 from aiohttp import ClientSession
 from filelock import FileLock
 
-from ayon_async.devserver import DevServer, Studio, tiny_studio
-from ayon_async.devserver.recorded import recorded_studio
-from ayon_async.devserver.sample import sample_studio
+from ayon_async.devserver import DevServer, Studio, recorded_studio, sample_studio, tiny_studio
 from ayon_async.devserver.trees import next_release, write_zip
 
 

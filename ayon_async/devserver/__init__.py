@@ -17,6 +17,8 @@ from ayon_async.devserver.build import (
     zip_bytes,
 )
 from ayon_async.devserver.exchange import RequestRecord
+from ayon_async.devserver.recorded import recorded_studio
+from ayon_async.devserver.sample import sample_studio
 from ayon_async.devserver.server import DevServer
 from ayon_async.devserver.studio import AddonVersion, Bundle, Package, Project, Studio, User
 
@@ -37,6 +39,8 @@ __all__ = [
     "client_zip",
     "noise",
     "package",
+    "recorded_studio",
+    "sample_studio",
     "tiny_studio",
     "zip_bytes",
 ]

@@ -47,7 +47,7 @@ class Api:
     async def answer(self, request: web.BaseRequest, ask: Ask) -> Reply:
         """The right answer to a request."""
         try:
-            if request.path in self.studio.files:
+            if request.method == "GET" and request.path in self.studio.files:
                 return self._extra_file(request, ask)
             for method, pattern, handler in _ROUTES:
                 match = pattern.fullmatch(request.path)

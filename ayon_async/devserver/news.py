@@ -22,11 +22,11 @@ _CLOSING = 0.5  # seconds that a listener has to agree to the end
 class _Listener:
     socket: web.WebSocketResponse
     topics: tuple[str, ...] = ()
-    authorized: bool = False
+    authorized: asyncio.Event = field(default_factory=asyncio.Event)
 
     def wants(self, topic: str) -> bool:
         """True where a subscribed prefix covers the topic."""
-        return self.authorized and (topic in _ALWAYS or "*" in self.topics or topic.startswith(self.topics))
+        return self.authorized.is_set() and (topic in _ALWAYS or "*" in self.topics or topic.startswith(self.topics))
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class News:
     @property
     def listening(self) -> int:
         """How many listeners are signed in."""
-        return sum(listener.authorized for listener in self._listeners)
+        return sum(listener.authorized.is_set() for listener in self._listeners)
 
     async def wait_for_listeners(self, count: int = 1) -> None:
         """Wait until so many listeners are signed in."""
@@ -104,8 +104,10 @@ class News:
         await asyncio.gather(*(listener.socket.close(code=_RESTART) for listener in self._listeners))
 
     async def _keep(self, listener: _Listener) -> None:
-        await asyncio.sleep(self.grace)
-        if not listener.authorized:
+        try:
+            async with asyncio.timeout(self.grace):
+                await listener.authorized.wait()
+        except TimeoutError:
             await listener.socket.close(code=1000)
             return
         while True:
@@ -124,7 +126,7 @@ class News:
         ):
             return
         listener.topics = tuple(str(topic) for topic in message.get("subscribe", ()))
-        listener.authorized = True
+        listener.authorized.set()
         async with self._changed:
             self._changed.notify_all()
 

@@ -18,8 +18,9 @@ from ayon_async.devserver.api import Api
 from ayon_async.devserver.exchange import Ask, Exchange, RequestRecord
 from ayon_async.devserver.faults import Faults
 from ayon_async.devserver.news import News
-from ayon_async.devserver.reply import Slice, Wire
+from ayon_async.devserver.reply import Slice
 from ayon_async.devserver.studio import Bundle, Studio
+from ayon_async.devserver.wire import Wire
 
 _KEEP_ALIVE = 2.0  # seconds that an idle connection stays open
 
