@@ -11,8 +11,11 @@ import functools
 import os
 import shutil
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
+
+from ayon_async.errors import StoreError, StoreFull
 
 _O_BINARY = getattr(os, "O_BINARY", 0)
 _O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -57,6 +60,27 @@ def write(fd: int, data: bytes | bytearray | memoryview) -> None:
 def flush(fd: int) -> None:
     """Put what was written to the file on the device."""
     os.fsync(fd)
+
+
+def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Create a small file that must not exist yet, on the device when this returns."""
+    fd = open_new(path, mode)
+    try:
+        write(fd, data)
+        flush(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Replace a small file by one rename; readers see the old or the new content, never a part."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        write_new(temporary, data, mode)
+        replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
 
 
 def flush_folder(path: Path) -> None:
@@ -167,3 +191,17 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(long_path(path))
     except FileNotFoundError:
         return
+
+
+def explain(error: OSError, path: Path) -> StoreError:
+    """What the operating system says of the store, for people; the path counts where the error names none."""
+    where = error.filename or path
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return StoreFull(f"There is no room left for {where}.", "Free some space, then sync again.")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        hint = "Use an account that may write there, or choose another folder with --storage-dir."
+        return StoreError(f"The store can't be written: {where}: {error.strerror}.", hint)
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        hint = "Choose another folder with --storage-dir, or move away what is in its place."
+        return StoreError(f"The store's folder can't be made: {where}: {error.strerror}.", hint)
+    return StoreError(f"The store can't be written: {where}: {error.strerror or error}.", "Check the device.")

@@ -1,0 +1,140 @@
+"""Unpacks an archive into a folder: nothing in it is trusted, and either all of it arrives or nothing stays.
+
+`unpack` finds out by the content what kind of archive it is. Zips are inflated by ISA-L where that is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from ayon_async import fs
+from ayon_async.errors import AyonAsyncError, StoreError, StoreFull
+from ayon_async.unpack import errors
+from ayon_async.unpack.errors import Stopped, UnpackError
+from ayon_async.unpack.folder import Folder
+from ayon_async.unpack.limits import Budget, Limits
+from ayon_async.unpack.result import Link, Member, Unpacked
+from ayon_async.unpack.source import Meter, Source
+from ayon_async.unpack.stream import COMPRESSIONS
+from ayon_async.unpack.tar import unpack_tar
+from ayon_async.unpack.tar_header import BLOCK, is_tar
+from ayon_async.unpack.zip import unpack_zip
+from ayon_async.unpack.zip_directory import has_end_record
+
+__all__ = ["Limits", "Link", "Member", "Stopped", "UnpackError", "Unpacked", "unpack"]
+
+_ZIP = (b"PK\3\4", b"PK\5\6")  # with members, and without any
+_UNSUPPORTED = (
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
+    (b"\x04\x22\x4d\x18", "an LZ4 file"),
+    (b"\x1f\x9d", "a compress file"),
+    (b"PK\7\x08", "one part of a zip in several parts"),
+)
+_WEB_PAGE = (b"<!doctype html", b"<html")
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+def unpack(
+    archive: BinaryIO,
+    destination: Path,
+    *,
+    name: str,
+    limits: Limits = Limits(),  # noqa: B008 - immutable
+    on_progress: Callable[[float], None] | None = None,
+    stop: threading.Event | None = None,
+    group_writable: bool = False,
+    flush: bool = True,
+) -> Unpacked:
+    """Unpack a zip or tar (plain, gzip, bzip2, xz) into a folder; blocks, so call it in a thread.
+
+    Folders get mode 0755; files 0644, or 0755 where the archive has an executable bit. Symbolic links are made only
+    where they stay inside of the folder, and copied where the system can't have links; hard links are copied.
+    When anything is raised, the destination is gone.
+
+    Args:
+        archive: The open archive, seekable; the same descriptor whose bytes were verified.
+        destination: The folder; made where it is missing, else empty. Nobody else writes there meanwhile.
+        name: What to call the archive in messages.
+        limits: What is refused as too much.
+        on_progress: Called in this thread, about once a MiB, with the share that is done, from 0 to 1.
+        stop: Set it in another thread to end the work within about a MiB.
+        group_writable: Whether files and folders are writable for their group.
+        flush: Whether everything is put on the device before this returns.
+
+    Raises:
+        UnpackError: The archive is refused; its subclasses in `ayon_async.unpack.errors` say why.
+        Stopped: `stop` was set.
+        StoreFull: There is no room left.
+        StoreError: The archive can't be read or the folder not be written.
+        FileExistsError: There is something in the folder, which stays as it is.
+    """
+    if destination.exists() and any(destination.iterdir()):
+        raise FileExistsError(errno.EEXIST, "the folder to unpack into is not empty", str(destination))
+    with _all_or_nothing(name, destination):
+        source = Source(name, archive)
+        meter = Meter(source.size, on_progress, stop)
+        folder = Folder(name, destination, group_writable=group_writable)
+        unpacked = _unpack(source, folder, Budget(name, source.size, limits), meter)
+        if flush:
+            fs.flush_tree(destination, meter.check)
+        meter.finish()
+    return unpacked
+
+
+def _unpack(source: Source, folder: Folder, budget: Budget, meter: Meter) -> Unpacked:
+    head = source.read_some(0, BLOCK)
+    if head.startswith(_ZIP):
+        return unpack_zip(source, folder, budget, meter)
+    for compression in COMPRESSIONS:
+        if head.startswith(compression.magic):
+            return unpack_tar(source, compression, folder, budget, meter)
+    if is_tar(head):
+        return unpack_tar(source, None, folder, budget, meter)
+    raise _not_supported(source, head)
+
+
+def _not_supported(source: Source, head: bytes) -> UnpackError:
+    """What to say of a file that is none of the archives that can be unpacked."""
+    for magic, what in _UNSUPPORTED:
+        if head.startswith(magic):
+            return errors.UnsupportedArchive(source.name, f"is {what}, which is not supported")
+    if not head.strip(b"\0"):
+        what = "is empty" if not source.size else "begins with nothing but zeros"
+        return errors.NotAnArchive(source.name, f"{what}; it should be a zip or tar")
+    if head.lstrip().lower().startswith(_WEB_PAGE):
+        return errors.NotAnArchive(source.name, "is a web page, not an archive")
+    if has_end_record(source):
+        return errors.HiddenData(source.name, "has other data before its zip, as self-extracting programs do")
+    return errors.NotAnArchive(source.name, f"is no zip or tar; it begins with {head[:24]!r}")
+
+
+@contextlib.contextmanager
+def _all_or_nothing(name: str, destination: Path) -> Iterator[None]:
+    """Removes what was unpacked when anything goes wrong, and explains what the operating system says."""
+    try:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # what failed first is the story; leftovers in staging are swept later
+            fs.remove_tree(destination)
+        if isinstance(error, UnicodeEncodeError):
+            problem = "has a name that this system's encoding of file names does not have"
+            raise errors.UndecodableName(name, problem, str(error.object)) from error
+        if isinstance(error, OSError):
+            raise _explain(error, name, destination) from error
+        raise
+
+
+def _explain(error: OSError, name: str, destination: Path) -> AyonAsyncError:
+    if error.errno in _FULL:
+        return StoreFull(f"{name}: no room left to unpack it to {destination}", "Free some space, then sync again.")
+    if error.errno == errno.ENAMETOOLONG:
+        return errors.NameTooLong(name, "is a longer path than this system takes", str(error.filename))
+    hint = "Check the folder's device and permissions."
+    return StoreError(f"{name}: can't be unpacked to {destination}: {error.strerror or error}", hint)

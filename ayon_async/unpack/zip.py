@@ -1,0 +1,244 @@
+"""Unpacks a zip: member by member in the order in which they lie in the file, each from its own span of bytes.
+
+A member's span ends where the next one begins. Its header, data and descriptor have to fill the span exactly: so
+members can't overlap, and nothing can hide between them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from ayon_async.unpack import deflate, errors
+from ayon_async.unpack.folder import Folder
+from ayon_async.unpack.limits import Budget
+from ayon_async.unpack.links import Links
+from ayon_async.unpack.names import Names
+from ayon_async.unpack.result import Member, Unpacked
+from ayon_async.unpack.source import MIB, Meter, Source
+from ayon_async.unpack.zip_directory import (
+    DESCRIPTOR,
+    ENCRYPTED,
+    MASKED,
+    STORED,
+    STRONG,
+    UTF8,
+    Entry,
+    parse_extra,
+    read_directory,
+    read_zip64_numbers,
+)
+
+_HEADER = struct.Struct("<4s5H3L2H")
+_HEADER_MAGIC, _DESCRIPTOR_MAGIC = b"PK\3\4", b"PK\7\x08"
+_LONGEST_DESCRIPTOR = 24
+_LONGEST_HEADER = _HEADER.size + 2 * 0xFFFF
+_AT_ONCE = 4 * MIB  # a member up to this size is inflated in one go
+_LONGEST_TARGET = 4096  # bytes of a link's target
+
+
+class _Span(NamedTuple):
+    """A member, the clean path that it gets, and where its bytes end."""
+
+    entry: Entry
+    path: str
+    end: int
+
+
+def unpack_zip(source: Source, folder: Folder, budget: Budget, meter: Meter) -> Unpacked:
+    """Unpack a zip.
+
+    Raises:
+        UnpackError: One of its subclasses.
+        Stopped: The caller asked to stop.
+        OSError: The archive can't be read or the folder not be written.
+    """
+    spans = _plan(source, budget)
+    reader = _Reader(source, meter)
+    links = Links(source.name, budget, meter)
+    members: list[Member] = []
+    for span in spans:
+        meter.at(span.entry.offset)
+        pieces = reader.content(span)
+        if span.entry.is_folder:
+            _check_crc(source, span.entry, deflate.crc32(b"".join(pieces)))
+            folder.make(span.path)
+        elif span.entry.is_link:
+            links.add(span.path, _read_target(source, span.entry, pieces))
+        else:
+            member = folder.write(span.path, pieces, executable=bool(span.entry.mode & 0o111))
+            _check_crc(source, span.entry, member.crc32)
+            members.append(member)
+    made, copies = links.make(folder)
+    return Unpacked((*members, *copies), tuple(made), content_checked=True)
+
+
+def _plan(source: Source, budget: Budget) -> list[_Span]:
+    """Every member with its place, all that the directory alone can tell checked."""
+    entries, directory = read_directory(source, budget.limits)
+    budget.count_members(len(entries))
+    names = Names(source.name, budget.limits)
+    starts = [*(entry.offset for entry in entries), directory]
+    if starts[0]:
+        raise errors.HiddenData(source.name, f"has {starts[0]:,} bytes before its first member")
+    spans = []
+    for entry, end in zip(entries, starts[1:], strict=True):
+        path = (names.add_folder if entry.is_folder else names.add_file)(entry.name)
+        budget.count_bytes(entry.size)
+        if entry.is_link and entry.size > _LONGEST_TARGET:
+            raise errors.BrokenLink(source.name, f"is a link with a target of {entry.size:,} bytes", entry.name)
+        if entry.offset + _HEADER.size + len(entry.raw_name) + entry.packed_size > end:
+            raise errors.OverlappingMembers(source.name, "shares bytes with the next member", entry.name)
+        spans.append(_Span(entry, path, end))
+    return spans
+
+
+def _read_target(source: Source, entry: Entry, pieces: Iterable[bytes | memoryview]) -> str:
+    target = b"".join(pieces)
+    _check_crc(source, entry, deflate.crc32(target))
+    try:
+        return target.decode()
+    except UnicodeDecodeError:
+        raise errors.BrokenLink(source.name, "is a link with a target that is not UTF-8", entry.name) from None
+
+
+def _check_crc(source: Source, entry: Entry, crc: int) -> None:
+    if crc != entry.crc32:
+        problem = f"is damaged: its CRC-32 is {crc:08x} and should be {entry.crc32:08x}"
+        raise errors.ChecksumMismatch(source.name, problem, entry.name)
+
+
+class _Reader:
+    """Members' contents, from a window of about a MiB over the archive: most members are in it already.
+
+    Members can be asked for in any order; each thread that works on an archive has a reader of its own.
+    """
+
+    def __init__(self, source: Source, meter: Meter) -> None:
+        self._source = source
+        self._meter = meter
+        self._window = memoryview(b"")
+        self._window_at = 0
+
+    def content(self, span: _Span) -> Iterable[bytes | memoryview]:
+        """A member's content in pieces, as many bytes as declared, the CRC still to be checked.
+
+        Raises:
+            UnpackError: One of its subclasses; also while the pieces are taken.
+        """
+        entry = span.entry
+        header = self._view(entry.offset, min(span.end, entry.offset + _LONGEST_HEADER))
+        start = entry.offset + _check_header(self._source.name, entry, header, span.end - entry.offset)
+        end = start + entry.packed_size
+        if end < span.end:
+            _check_descriptor(self._source.name, entry, bytes(self._view(end, span.end)))
+        if entry.packed_size <= MIB and entry.size <= _AT_ONCE:
+            packed = self._view(start, end)
+            return (packed,) if entry.method == STORED else (self._inflate(entry, packed),)
+        return self._stream_stored(start, end) if entry.method == STORED else self._stream_inflated(entry, start, end)
+
+    def _view(self, start: int, end: int) -> memoryview:
+        first = start - self._window_at
+        if first < 0 or end - self._window_at > len(self._window):
+            size = max(end - start, min(MIB, self._source.size - start))
+            self._window = memoryview(self._source.read(start, size))
+            self._window_at, first = start, 0
+        return self._window[first : first + end - start]
+
+    def _inflate(self, entry: Entry, packed: memoryview) -> bytes:
+        if not packed and not entry.size:  # some programs write nothing at all for nothing
+            return b""
+        inflater = deflate.inflater(deflate.RAW)
+        try:
+            data = inflater.decompress(packed, entry.size + 1)  # one more than declared shows that there is more
+        except deflate.Error as error:
+            raise errors.DamagedArchive(self._source.name, f"can't be inflated: {error}", entry.name) from None
+        self._check_end(entry, inflater, len(data))
+        return data
+
+    def _stream_stored(self, start: int, end: int) -> Iterator[bytes]:
+        for at in range(start, end, MIB):
+            self._meter.at(at)
+            yield self._source.read(at, min(MIB, end - at))
+
+    def _stream_inflated(self, entry: Entry, start: int, end: int) -> Iterator[bytes]:
+        inflater = deflate.inflater(deflate.RAW)
+        produced = 0
+        packed = b""
+        while not inflater.eof and produced <= entry.size:
+            self._meter.at(start)
+            if not packed:
+                packed = self._source.read(start, min(MIB, end - start))
+                start += len(packed)
+            try:
+                data = inflater.decompress(packed, MIB)
+            except deflate.Error as error:
+                raise errors.DamagedArchive(self._source.name, f"can't be inflated: {error}", entry.name) from None
+            if not data and not packed:
+                break
+            packed = inflater.unconsumed_tail
+            produced += len(data)
+            yield data
+        self._check_end(entry, inflater, produced, unread=end - start)
+
+    def _check_end(self, entry: Entry, inflater: deflate.Inflater, produced: int, unread: int = 0) -> None:
+        name = entry.name
+        if produced > entry.size:
+            raise errors.LongerThanDeclared(self._source.name, f"is longer than its {entry.size:,} bytes", name)
+        if not inflater.eof:
+            raise errors.DamagedArchive(self._source.name, "ends in the middle of its compressed data", name)
+        if produced < entry.size:
+            problem = f"has {produced:,} bytes and should have {entry.size:,}"
+            raise errors.SizeMismatch(self._source.name, problem, name)
+        if inflater.unused_data or unread:
+            raise errors.HiddenData(self._source.name, "has bytes behind the end of its compressed data", name)
+
+
+def _check_header(archive: str, entry: Entry, header: memoryview, room: int) -> int:
+    """Compare a member's own header with the directory; returns its length.
+
+    Args:
+        archive: What the caller calls the archive.
+        entry: The member.
+        header: The beginning of its span, at least the header where there is room for it.
+        room: The length of its span.
+    """
+    magic, _, flags, method, _, _, crc, packed, size, name_size, extra_size = _HEADER.unpack_from(header)
+    length: int = _HEADER.size + name_size + extra_size
+    if magic != _HEADER_MAGIC:
+        raise errors.HeaderMismatch(archive, "has no header where the directory says", entry.name)
+    if flags & (ENCRYPTED | STRONG | MASKED):
+        raise errors.EncryptedMember(archive, "is encrypted", entry.name)
+    raw_name = bytes(header[_HEADER.size : _HEADER.size + name_size])
+    if raw_name != entry.raw_name or ((flags ^ entry.flags) & UTF8 and not raw_name.isascii()):
+        other = raw_name.decode("cp437")
+        raise errors.HeaderMismatch(archive, f"is named {errors.quote(other)} in its own header", entry.name)
+    if method != entry.method:
+        raise errors.HeaderMismatch(archive, "is compressed in another way by its own header", entry.name)
+    rest = room - length - entry.packed_size
+    if rest < 0:
+        raise errors.OverlappingMembers(archive, "shares bytes with the next member", entry.name)
+    if extra_size:
+        extra = parse_extra(archive, entry.name, bytes(header[length - extra_size : length]))
+        size, packed = read_zip64_numbers(archive, entry.name, extra, (size, packed))
+    own, listed = (crc, packed, size), (entry.crc32, entry.packed_size, entry.size)
+    described = flags & DESCRIPTOR  # numbers may be 0 here: they follow the data
+    if own != listed and not (described and all(a in (0, b) for a, b in zip(own, listed, strict=True))):
+        raise errors.HeaderMismatch(archive, "has another size or CRC-32 in its own header", entry.name)
+    if described and not rest:
+        raise errors.HeaderMismatch(archive, "lacks its data descriptor", entry.name)
+    if rest > (_LONGEST_DESCRIPTOR if described else 0):
+        raise errors.HiddenData(archive, f"is followed by {rest:,} bytes that belong to no member", entry.name)
+    return length
+
+
+def _check_descriptor(archive: str, entry: Entry, data: bytes) -> None:
+    """Compare what follows a member's data with the directory."""
+    for magic in (b"", _DESCRIPTOR_MAGIC):
+        for form in ("<3L", "<L2Q"):
+            if len(data) == len(magic) + struct.calcsize(form) and data.startswith(magic):
+                if struct.unpack_from(form, data, len(magic)) != (entry.crc32, entry.packed_size, entry.size):
+                    raise errors.HeaderMismatch(archive, "has another size or CRC-32 in its descriptor", entry.name)
+                return
+    raise errors.HiddenData(archive, f"is followed by {len(data):,} bytes that are no data descriptor", entry.name)
