@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,17 @@ def test_requirements_hold_what_pyproject_asks_for() -> None:
         asked = project["dependencies"] + (project["optional-dependencies"][extra] if extra else [])
         names = {re.split(r"[<>=;\s]", line)[0].lower() for line in asked}
         assert names <= set(pinned), name
+
+
+@pytest.mark.slow
+def test_the_package_holds_all_of_it(tmp_path: Path) -> None:
+    """What ``pip install .`` installs; building needs the package index."""
+    pytest.importorskip("pip")
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(CHECKOUT)]
+    subprocess.run(pip, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    modules = {path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "ayon_async").rglob("*.py")}
+    assert modules | {"ayon_async/py.typed"} <= held
+    assert not [name for name in held if name.startswith(("tests", "scripts"))]
