@@ -192,7 +192,9 @@ def _make_context(tls: Tls, with_certificate: bool) -> ssl.SSLContext:
             context.load_cert_chain(tls.cert_file)
         except (OSError, ssl.SSLError) as error:
             message = f"The client certificate {tls.cert_file} can't be read: {error}"
-            raise SettingsError(message, "Name a PEM file with the certificate and its key, without a password.") from error
+            raise SettingsError(
+                message, "Name a PEM file with the certificate and its key, without a password."
+            ) from error
     return context
 
 
@@ -230,13 +232,19 @@ def explain(error: BaseException, url: str) -> Failure:
         case aiohttp.InvalidURL():
             return Failure(f"{where} is no usable address.", "Check it for typing errors.", False)
         case aiohttp.ClientConnectorDNSError():
-            return Failure(f"The host of {where} was not found: {_reason(error)}", "Check the name and the network.", True)
+            return Failure(
+                f"The host of {where} was not found: {_reason(error)}", "Check the name and the network.", True
+            )
         case TimeoutError():
             return Failure(f"No answer from {where} in time.", "Check the network, or raise AYON_SERVER_TIMEOUT.", True)
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return Failure(f"The proxy before {where} fails: {_reason(error)}", "Check HTTP_PROXY and HTTPS_PROXY.", True)
+            return Failure(
+                f"The proxy before {where} fails: {_reason(error)}", "Check HTTP_PROXY and HTTPS_PROXY.", True
+            )
         case aiohttp.ClientConnectorError():
-            return Failure(f"No connection to {where}: {_reason(error)}", "Check the address and that the server runs.", True)
+            return Failure(
+                f"No connection to {where}: {_reason(error)}", "Check the address and that the server runs.", True
+            )
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | aiohttp.ClientPayloadError():
             return Failure(f"The connection to {where} broke: {_reason(error)}", "Check the network.", True)
         case aiohttp.ClientResponseError():

@@ -1,18 +1,23 @@
 """The ledger: what is happening to every item, as one immutable snapshot that any watcher can read at its own pace.
 
-The loop that runs the sync owns the `Ledger`; unpacking threads hand it their numbers through the loop. A watcher is
-any callable that takes a `Snapshot`; it is called at most ten times a second, and always for a change of phase that
-ends an item and at the end of the run.
+The loop that runs the sync owns the `Ledger`. A watcher is any callable that takes a `Snapshot`; it is called at most
+ten times a second, and always at the end of the run.
 """
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from ayon_async.report import ItemReport
+from ayon_async.errors import AyonAsyncError
+from ayon_async.item import Item
+from ayon_async.report import ItemReport, SyncReport
+
+INTERVAL = 0.1
 
 
 class Phase(enum.StrEnum):
@@ -37,9 +42,10 @@ class ItemProgress:
     """One item's progress.
 
     Attributes:
-        label: What a person calls the item, ``maya 1.2.0``.
+        item: The item.
         phase: Where it is.
-        bytes_done: Bytes of the archive that arrived so far (never more than `size`).
+        bytes_done: Bytes of the archive that are here so far (never more than `size`).
+        received: Bytes that came over the line, those of failed tries included.
         size: Bytes of the archive, or None while unknown.
         unpacked: Share of the archive that is unpacked, from 0 to 1.
         speed: Bytes per second, smoothed; 0.0 when nothing arrives.
@@ -49,9 +55,10 @@ class ItemProgress:
         report: The outcome, once there is one.
     """
 
-    label: str
+    item: Item
     phase: Phase = Phase.QUEUED
     bytes_done: int = 0
+    received: int = 0
     size: int | None = None
     unpacked: float = 0.0
     speed: float = 0.0
@@ -114,3 +121,163 @@ class Snapshot:
 
 
 Watcher = Callable[[Snapshot], None]
+
+
+class Speedometer:
+    """Bytes per second over the last few seconds, in memory that does not grow."""
+
+    WINDOW = 3.0
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+        self._total = 0
+
+    def add(self, count: int) -> None:
+        """So many bytes just came."""
+        self._total += count
+        now = time.monotonic()
+        if now - self._marks[-1][0] >= INTERVAL:
+            self._marks.append((now, self._total))
+            while now - self._marks[0][0] > self.WINDOW:
+                self._marks.popleft()
+
+    @property
+    def speed(self) -> float:
+        """Bytes per second; sinks to 0.0 while nothing comes."""
+        now = time.monotonic()
+        start, before = next((mark for mark in self._marks if now - mark[0] <= self.WINDOW), (now, self._total))
+        return (self._total - before) / max(now - start, INTERVAL)
+
+
+class Entry:
+    """One item's line in the ledger; only the loop's own thread writes in it."""
+
+    def __init__(self, ledger: Ledger, item: Item) -> None:
+        self._ledger = ledger
+        self._meter = Speedometer()
+        self.state = ItemProgress(item)
+        self.started = 0.0
+
+    def set(
+        self,
+        *,
+        phase: Phase | None = None,
+        size: int | None = None,
+        unpacked: float | None = None,
+        attempt: int | None = None,
+        source: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Note what is known now; None leaves a field as it was."""
+        given = {"phase": phase, "size": size, "unpacked": unpacked, "attempt": attempt, "source": source}
+        changes = {name: value for name, value in {**given, "reason": reason}.items() if value is not None}
+        if phase is not None and not self.started:
+            self.started = time.monotonic()
+        self.state = replace(self.state, **changes)  # type: ignore[arg-type]
+        self._ledger.changed()
+
+    def add(self, count: int) -> None:
+        """So many bytes of the archive came over the line."""
+        self._meter.add(count)
+        self._ledger.meter.add(count)
+        self.state = replace(self.state, received=self.state.received + count)
+        self.have(self.state.bytes_done + count)
+
+    def have(self, count: int) -> None:
+        """So many bytes of the archive are here in all: after a restart fewer, after a resumption more."""
+        size = self.state.size
+        self.state = replace(self.state, bytes_done=count if size is None else min(count, size))
+        self._ledger.changed()
+
+    def end(self, report: ItemReport) -> None:
+        """The item's outcome."""
+        phase = Phase.FAILED if report.state == "failed" else Phase.DONE
+        reason = report.error.message if report.error else report.reason
+        self.state = replace(self.state, phase=phase, report=report, reason=reason)
+        self._ledger.changed()
+
+    @property
+    def received(self) -> int:
+        """Bytes that came over the line for this item."""
+        return self.state.received
+
+    @property
+    def seconds(self) -> float:
+        """Since the work on the item began."""
+        return time.monotonic() - self.started if self.started else 0.0
+
+    def snapshot(self) -> ItemProgress:
+        """The line at this moment."""
+        speed = self._meter.speed if self.state.phase is Phase.DOWNLOADING else 0.0
+        return replace(self.state, speed=speed)
+
+
+class Ledger:
+    """Where every item of a run is; made and written in the loop's own thread.
+
+    Args:
+        watcher: Told of changes, at most ten times a second.
+        server: The server's URL.
+    """
+
+    def __init__(self, watcher: Watcher | None = None, server: str | None = None) -> None:
+        self._watcher = watcher
+        self._timer: asyncio.TimerHandle | None = None
+        self._entries: dict[Item, Entry] = {}
+        self.meter = Speedometer()
+        self.server = server
+        self.bundle: str | None = None
+        self.variant: str | None = None
+        self._finished = False
+
+    def begin(self, bundle: str, variant: str, items: Iterable[Item]) -> None:
+        """The bundle and its items are known."""
+        self.bundle, self.variant = bundle, variant
+        self._entries = {item: Entry(self, item) for item in items}
+        self.changed()
+
+    def __getitem__(self, item: Item) -> Entry:
+        return self._entries[item]
+
+    def changed(self) -> None:
+        """Tell the watcher soon."""
+        if self._watcher is not None and self._timer is None and not self._finished:
+            self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._tell)
+
+    def finish(self) -> Snapshot:
+        """The run is over; the watcher gets the last snapshot."""
+        self._finished = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tell()
+        return self.snapshot()
+
+    def _tell(self) -> None:
+        self._timer = None
+        if self._watcher is not None:
+            self._watcher(self.snapshot())
+
+    def snapshot(self) -> Snapshot:
+        """The run at this moment."""
+        items = tuple(entry.snapshot() for entry in self._entries.values())
+        return Snapshot(self.server, self.bundle, self.variant, items, self.meter.speed, self._finished)
+
+
+def report_of(snapshot: Snapshot, seconds: float, error: AyonAsyncError | None) -> SyncReport:
+    """The report of a run that ended, or was ended, like this; what has no outcome yet is planned."""
+    reports = (
+        entry.report
+        or ItemReport(
+            entry.item.kind,
+            entry.item.name,
+            entry.item.version,
+            "planned",
+            size=entry.size,
+            bytes_downloaded=entry.received,
+            source=entry.source,
+        )
+        for entry in snapshot.items
+    )
+    return SyncReport(
+        snapshot.server, snapshot.bundle, snapshot.variant, items=tuple(reports), seconds=seconds, error=error
+    )

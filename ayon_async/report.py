@@ -81,7 +81,8 @@ class SyncReport:
 
     Attributes:
         server: The server's URL.
-        bundle: The bundle's name, once it was known.
+        bundle: The bundle's name, once it was known; a project's where one is merged over the studio's.
+        studio_bundle: The studio bundle's name.
         variant: How the bundle was chosen: `production`, `staging`, `dev`, `project` or `named`.
         items: One report an item, in the bundle's order, the dependency package last.
         seconds: How long the run took, without the interpreter's start.
@@ -96,6 +97,7 @@ class SyncReport:
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
     error: AyonAsyncError | None = None
+    studio_bundle: str | None = None
 
     @property
     def bytes_downloaded(self) -> int:
@@ -126,6 +128,7 @@ class SyncReport:
             "ok": (self.exit_code if exit_code is None else exit_code) == 0,
             "server": self.server,
             "bundle": self.bundle,
+            "studio_bundle": self.studio_bundle,
             "variant": self.variant,
             "seconds": round(self.seconds, 3),
             "bytes_downloaded": self.bytes_downloaded,

@@ -1,6 +1,6 @@
 """From what the server says to what this machine needs; pure: no I/O, no awaiting.
 
-`choose_bundle` finds the bundle, `wanted_items` names what belongs to it, `locate` says where one item's archive is.
+`choose_bundle` finds the bundle, `merge_project` lays a project's over it, `wanted_items` names what belongs to it.
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from ayon_async import model
 from ayon_async.choice import BundleChoice
 from ayon_async.errors import BundleError, InvalidItem
-from ayon_async.report import ItemReport, Kind
-from ayon_async.server import AyonServer
+from ayon_async.item import Item, folder_problem
+from ayon_async.report import ItemReport
 
 Variant = Literal["production", "staging", "dev", "project", "named"]
 
@@ -127,9 +127,11 @@ def merge_project(bundles: model.Bundles, chosen: Chosen, name: str, versions: M
         versions: What the server says the merged addon versions are; an addon left out is disabled for the project.
     """
     project = next(bundle for bundle in bundles.bundles if bundle.name == name)
+    # The server's merge passes over this word and keeps the studio's version.
+    disabled = {addon: version for addon, version in project.addons.items() if version == "__disable__"}
     merged = msgspec.structs.replace(
         project,
-        addons={addon: versions.get(addon) for addon in {**chosen.bundle.addons, **versions}},
+        addons={addon: versions.get(addon) for addon in {**chosen.bundle.addons, **versions}} | disabled,
         dependency_packages={
             **(chosen.bundle.dependency_packages or {}),
             **{platform: file for platform, file in (project.dependency_packages or {}).items() if file},
@@ -138,40 +140,9 @@ def merge_project(bundles: model.Bundles, chosen: Chosen, name: str, versions: M
     return Chosen(merged, "project", chosen.studio_bundle)
 
 
+IN_DEVELOPMENT = "in development"
+
 # --- what belongs to it ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One thing that has to be on disk.
-
-    Attributes:
-        kind: Addon or dependency package.
-        name: The addon's name, or the package's file name.
-        version: The addon's version; None for a dependency package.
-    """
-
-    kind: Kind
-    name: str
-    version: str | None
-
-    @property
-    def folder(self) -> str:
-        """Name of its folder in the store."""
-        return self.name if self.version is None else f"{self.name}_{self.version}"
-
-    @property
-    def label(self) -> str:
-        """What a person calls it."""
-        return self.name if self.version is None else f"{self.name} {self.version}"
-
-    def skipped(self, reason: str, path: Path | None = None) -> ItemReport:
-        """The report of an item that has nothing to install."""
-        return ItemReport(self.kind, self.name, self.version, "skipped", path=path, reason=reason)
-
-    def failed(self, error: InvalidItem) -> ItemReport:
-        """The report of an item that can't be installed."""
-        return ItemReport(self.kind, self.name, self.version, "failed", error=error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +185,7 @@ def _wanted_addon(bundle: model.Bundle, name: str, version: str | None, environ:
 
 
 def _development(item: Item, path: str | None, environ: Mapping[str, str]) -> ItemReport:
-    if not path:
-        return item.skipped("in development, but the bundle gives no path for it")
-    return item.skipped("in development", Path(expand_path(path, environ)))
+    return item.skipped(IN_DEVELOPMENT, Path(expand_path(path, environ)) if path else None)
 
 
 def expand_path(path: str, environ: Mapping[str, str]) -> str:
@@ -251,201 +220,3 @@ def _without_shared_folders(wanted: list[Wanted]) -> tuple[Wanted, ...]:
 def _no_folder(item: Item, problem: str) -> InvalidItem:
     message = f"{item.kind.replace('_', ' ').capitalize()} {item.label!r} can't be a folder's name: it has {problem}."
     return InvalidItem(message, "Rename it on the server.")
-
-
-_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
-_OURS = frozenset({"addons.json", "dependency.json"})
-
-
-def folder_problem(name: str) -> str | None:
-    """Why the name can't be one folder's name on every platform (a store can move), in words, or None if it can.
-
-    >>> folder_problem("maya_1.2.0"), folder_problem("../maya_1.2.0")
-    (None, 'a slash or backslash')
-    """
-    problems = (
-        (not name, "an empty name"),
-        (bool(set("/\\") & set(name)), "a slash or backslash"),
-        (bool(set('<>:"|?*') & set(name)), 'one of < > : " | ? *'),
-        (any(ord(char) < 32 or ord(char) == 127 for char in name), "a control character"),
-        (any(0xD800 <= ord(char) <= 0xDFFF for char in name), "half a character (a lone surrogate)"),
-        (name.startswith("."), "a dot at its start"),
-        (name != name.rstrip(". "), "a dot or space at its end"),
-        (bool(_DEVICES.fullmatch(name)), "a name that Windows keeps for a device"),
-        (name.casefold() in _OURS, "the name of one of the store's own files"),
-        (len(name.encode("utf-8", "replace")) > 240, "more than 240 bytes"),
-    )
-    return next((words for problem, words in problems if problem), None)
-
-
-# --- where its archive is -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Checksum:
-    """A digest that somebody attests.
-
-    Attributes:
-        algorithm: `md5`, `sha1` or `sha256`.
-        digest: In lower-case hexadecimal.
-    """
-
-    algorithm: str
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One place where an archive's bytes may be had.
-
-    Attributes:
-        kind: The AYON server, any web server, or a file system.
-        location: URL or path.
-        headers: Meant for this URL's origin only.
-        checksum: What the archive from here must have.
-        info: How the server described it, without headers, as the launcher's ``addons.json`` wants it.
-    """
-
-    kind: Literal["server", "http", "filesystem"]
-    location: str
-    headers: Mapping[str, str]
-    checksum: Checksum | None
-    info: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """The file that an item is unpacked from.
-
-    Attributes:
-        sources: In the order in which to try them; at least one.
-        size: Bytes, where the server says.
-    """
-
-    sources: tuple[Source, ...]
-    size: int | None
-
-    @property
-    def checksum(self) -> Checksum | None:
-        """What the server attests, by the first source that says."""
-        return next((source.checksum for source in self.sources if source.checksum), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """An item with the archive that it comes from."""
-
-    item: Item
-    archive: Archive
-
-
-@dataclass(frozen=True, slots=True)
-class Details:
-    """What the server knows of all its addons and packages."""
-
-    addons: Mapping[str, model.Addon]
-    packages: Mapping[str, model.DependencyPackage]
-
-    @classmethod
-    def of(cls, addons: Iterable[model.Addon], packages: Iterable[model.DependencyPackage]) -> Details:
-        """Index the server's lists by name."""
-        return cls({addon.name: addon for addon in addons}, {package.filename: package for package in packages})
-
-
-def locate(item: Item, details: Details, server: AyonServer, platform: str) -> Job | ItemReport:
-    """Where the item's archive is; or why there is nothing to install; or why it can't be installed."""
-    try:
-        if item.kind == "addon":
-            return _locate_addon(item, details, server, platform)
-        return _locate_package(item, details, server, platform)
-    except InvalidItem as error:
-        return item.failed(error)
-
-
-NO_CLIENT = "no client part"
-
-
-def _locate_addon(item: Item, details: Details, server: AyonServer, platform: str) -> Job | ItemReport:
-    addon = details.addons.get(item.name)
-    version = addon.versions.get(item.version or "") if addon else None
-    hint = "Upload the addon to the server, or take it out of the bundle."
-    if addon is None or version is None:
-        has = ", ".join(sorted(addon.versions)) if addon and addon.versions else "no version of it"
-        raise InvalidItem(f"The server does not have the addon {item.label}; it has {has}.", hint)
-    if version.is_broken:
-        raise InvalidItem(f"The addon {item.label} is broken on the server{_reason(version.reason)}.", hint)
-    if version.client_source_info is None:
-        return item.skipped(NO_CLIENT)
-    checksum = _checksum(version.checksum or version.hash, version.checksum_algorithm, None, item)
-
-    def url(source: model.ServerSource) -> str:
-        if not source.filename:
-            raise InvalidItem(f"{item.label}: the server's source names neither a file nor a path.", hint)
-        return server.addon_url(item.name, item.version or "", source.filename)
-
-    infos = model.decode_sources(version.client_source_info, item.label)
-    return _job(item, infos, checksum, version.size, server, platform, url)
-
-
-def _locate_package(item: Item, details: Details, server: AyonServer, platform: str) -> Job | ItemReport:
-    package = details.packages.get(item.name)
-    if package is None:
-        hint = "Upload the package to the server, or choose another one in the bundle."
-        raise InvalidItem(f"The server does not have the dependency package {item.name}.", hint)
-    checksum = _checksum(package.checksum, package.checksum_algorithm, None, item)
-    # A package with no source at all was uploaded to the server itself.
-    infos = model.decode_sources(package.sources or [{"type": "server"}], item.label)
-
-    def url(source: model.ServerSource) -> str:
-        return server.dependency_package_url(source.filename or item.name)
-
-    return _job(item, infos, checksum, package.size, server, platform, url)
-
-
-def _job(
-    item: Item,
-    infos: tuple[model.SourceInfo, ...],
-    checksum: Checksum | None,
-    size: int | None,
-    server: AyonServer,
-    platform: str,
-    server_url: Any,
-) -> Job:
-    sources = []
-    for info in infos:
-        own = _checksum(info.checksum or info.hash, info.checksum_algorithm, checksum, item)
-        match info:
-            case model.ServerSource():
-                location = server.path_url(info.path) if info.path else server_url(info)
-                described = {"type": "server", "filename": info.filename, "path": info.path}
-                sources.append(Source("server", location, {}, own, described))
-            case model.HttpSource():
-                described = {"type": "http", "url": info.url, "filename": info.filename}
-                sources.append(Source("http", info.url, info.headers or {}, own, described))
-            case model.FilesystemSource():
-                path = info.path.get(platform)
-                if path:
-                    sources.append(Source("filesystem", path, {}, own, {"type": "filesystem", "path": info.path}))
-    if not sources:
-        message = f"{item.label}: the server names no source that this version of ayon-async can use on {platform}."
-        raise InvalidItem(message, "Add a source on the server, or update ayon-async.")
-    return Job(item, Archive(tuple(sources), size if size is None or size >= 0 else None))
-
-
-_DIGITS = {"md5": 32, "sha1": 40, "sha256": 64}
-
-
-def _checksum(digest: str | None, algorithm: str | None, default: Checksum | None, item: Item) -> Checksum | None:
-    if not digest:
-        return default
-    name = (algorithm or "sha256").lower().replace("-", "")
-    if _DIGITS.get(name) != len(digest.strip()):
-        message = f"{item.label}: the server's checksum {digest!r} is no {algorithm or 'sha256'} that can be checked."
-        raise InvalidItem(message, "Correct it on the server: md5, sha1 or sha256, in hexadecimal.")
-    return Checksum(name, digest.strip().lower())
-
-
-def _reason(reason: object) -> str:
-    if isinstance(reason, dict):
-        reason = reason.get("error") or reason.get("message") or ""
-    return f": {reason}" if reason else ""

@@ -86,7 +86,9 @@ class AyonServer:
         self.http = HttpClient(self.url, timeouts=timeouts, tls=tls)
         bearer = {"Authorization": f"Bearer {token or api_key}"}
         # What is still to be tried, the one in use first.
-        self._credentials: list[dict[str, str]] = [bearer] if token else [{"X-Api-Key": api_key}, bearer] if api_key else []
+        self._credentials: list[dict[str, str]] = (
+            [bearer] if token else [{"X-Api-Key": api_key}, bearer] if api_key else []
+        )
 
     async def __aenter__(self) -> Self:
         await self.http.__aenter__()
@@ -175,9 +177,14 @@ class AyonServer:
         missing = BundleError(f"{self.url} has no project '{project}'.", "Check the project's name.")
         return (await self._get(path, model.Project, missing=missing)).bundles
 
-    async def project_addons(self, studio_bundle: str, project_bundle: str) -> dict[str, str]:
-        """Addon versions as they result from merging the project bundle over the studio's."""
+    async def project_addons(self, studio_bundle: str, project_bundle: str, variant: str) -> dict[str, str]:
+        """Addon versions as they result from merging the project bundle over the studio's.
+
+        Args:
+            variant: `production` or `staging`: the server finds a project's bundle only as the one it uses it for.
+        """
         query = {"summary": "true", "bundle_name": studio_bundle, "project_bundle_name": project_bundle}
+        query |= {"variant": variant} if variant == "staging" else {}
         missing = BundleError(f"{self.url} has no project bundle '{project_bundle}'.", "Check the bundle's name.")
         summary = await self._get(f"/api/settings?{urlencode(query)}", model.SettingsSummary, missing=missing)
         return {addon.name: addon.version for addon in summary.addons}

@@ -1,0 +1,59 @@
+"""Keep a machine's AYON addons equal to what the studio's AYON server says they should be.
+
+async with AyonServer("https://ayon.example.com", api_key=key) as server:
+    report = await sync(server, Store.at("/opt/ayon"))
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from ayon_async.version import __version__
+
+if TYPE_CHECKING:
+    from ayon_async.choice import BundleChoice
+    from ayon_async.errors import AyonAsyncError
+    from ayon_async.progress import ItemProgress, Phase, Snapshot
+    from ayon_async.report import ItemReport, SyncReport
+    from ayon_async.server import AyonServer
+    from ayon_async.store import Store
+    from ayon_async.sync import status, sync
+
+_HOMES = {
+    "AyonAsyncError": "errors",
+    "AyonServer": "server",
+    "BundleChoice": "choice",
+    "ItemProgress": "progress",
+    "ItemReport": "report",
+    "Phase": "progress",
+    "Snapshot": "progress",
+    "Store": "store",
+    "SyncReport": "report",
+    "status": "sync",
+    "sync": "sync",
+}
+
+__all__ = [
+    "AyonAsyncError",
+    "AyonServer",
+    "BundleChoice",
+    "ItemProgress",
+    "ItemReport",
+    "Phase",
+    "Snapshot",
+    "Store",
+    "SyncReport",
+    "__version__",
+    "status",
+    "sync",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import on first use: ``ayon-async --version`` must not wait for an HTTP library."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,89 @@
+"""``addons.json`` and ``dependency.json``: the launcher's lists of what it installed, and what we remember beside them.
+
+The folders hold the truth; these can be made again from them. The launcher rewrites its lists without a lock, so an
+entry of ours may get lost there: it is added again by the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from ayon_async import fs
+from ayon_async.item import Item
+from ayon_async.store.record import Record, now
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one where the file is missing or damaged."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def has(index: Mapping[str, Any], item: Item) -> bool:
+    """Whether the launcher's list names the item."""
+    entry = index.get(item.name)
+    return entry is not None if item.version is None else isinstance(entry, dict) and item.version in entry
+
+
+def merge(path: Path, lock: Path, records: Iterable[tuple[Item, Record]]) -> None:
+    """Add what the list does not have yet; writes nothing when it has everything.
+
+    Raises:
+        OSError: The list can't be written.
+    """
+    records = list(records)
+    index = read(path)
+    if all(has(index, item) for item, _ in records):
+        return
+    with filelock.FileLock(lock, timeout=10):
+        index = read(path)
+        for item, record in records:
+            if not has(index, item):
+                _add(index, item, record)
+        fs.write_atomic(path, json.dumps(index, indent=4).encode())
+
+
+def _add(index: dict[str, Any], item: Item, record: Record) -> None:
+    entry = {
+        "source": record.source_info or {},
+        "checksum": record.checksum,
+        "checksum_algorithm": record.checksum_algorithm,
+        "distributed_dt": now(),
+    }
+    if item.version is None:
+        index[item.name] = entry
+        return
+    versions = index.get(item.name)
+    index[item.name] = {**(versions if isinstance(versions, dict) else {}), item.version: entry}
+
+
+# --- what has no client part ----------------------------------------------------------------------------------------
+
+
+def read_clientless(path: Path, server: str) -> frozenset[Item]:
+    """The addons that this server was seen to have no client part of."""
+    pairs = read(path).get(server)
+    with contextlib.suppress(TypeError, ValueError):
+        return frozenset(Item("addon", name, version) for name, version in pairs or ())
+    return frozenset()
+
+
+def write_clientless(path: Path, server: str, items: Iterable[Item]) -> None:
+    """Remember them; other servers' are kept.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    pairs = sorted([item.name, item.version or ""] for item in items)
+    known = read(path)
+    if known.get(server) != pairs:
+        fs.write_atomic(path, json.dumps({**known, server: pairs}).encode())

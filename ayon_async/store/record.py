@@ -1,0 +1,108 @@
+"""The records inside an item's folder: the launcher's ``dist_progress.json`` and our ``.ayon-async.json``.
+
+Both are written before the rename that makes the folder visible, so a folder that is there tells the truth about
+itself. What the launcher installed has only the first one.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ayon_async import fs
+from ayon_async.report import Verification
+
+PROGRESS_FILE = "dist_progress.json"
+RECORD_FILE = ".ayon-async.json"
+FORMAT = 1
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """``dist_progress.json`` as the official launcher 1.6 writes and reads it; times are local."""
+
+    state: str
+    progress_id: str = ""
+    checksum: str | None = None
+    checksum_algorithm: str | None = None
+    dist_started: str | None = None
+    dist_finished: str | None = None
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What we know of an installed item, all but its inventory.
+
+    Attributes:
+        format: Of the record; readers accept newer ones, since changes only add.
+        server: URL of the AYON server that named it.
+        source: URL (secrets redacted) or path that served it.
+        source_info: How the server described that source, for ``addons.json``.
+        size: Bytes of the archive.
+        sha256: Of the archive, as received.
+        checksum: What the server attested, or None.
+        checksum_algorithm: Of `checksum`.
+        verified_by: What attests the bytes.
+        installed: When, in UTC, ISO 8601.
+    """
+
+    format: int = FORMAT
+    server: str | None = None
+    source: str | None = None
+    source_info: dict[str, Any] | None = None
+    size: int | None = None
+    sha256: str | None = None
+    checksum: str | None = None
+    checksum_algorithm: str | None = None
+    verified_by: tuple[Verification, ...] = ()
+    installed: str | None = None
+
+
+class File(msgspec.Struct, frozen=True, array_like=True):
+    """One line of the inventory: path with ``/``, bytes, CRC-32."""
+
+    path: str
+    size: int
+    crc32: int
+
+
+class _Kept(Record, frozen=True, kw_only=True):
+    files: list[File] = []
+
+
+def now() -> str:
+    """The time as the launcher writes it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """The folder's ``dist_progress.json``, or None where there is none that can be read."""
+    try:
+        return msgspec.json.decode((folder / PROGRESS_FILE).read_bytes(), type=Progress)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def read_record(folder: Path) -> Record:
+    """Our record without the inventory; an empty one where the launcher installed the folder."""
+    try:
+        return msgspec.json.decode((folder / RECORD_FILE).read_bytes(), type=Record)
+    except (OSError, msgspec.DecodeError):
+        return Record()
+
+
+def write_records(folder: Path, record: Record, files: list[File], started: str) -> None:
+    """Write both records into a staged folder and put them on the device, the launcher's last.
+
+    Raises:
+        OSError: They can't be written.
+    """
+    kept = _Kept(**{name: getattr(record, name) for name in record.__struct_fields__}, files=files)
+    progress = Progress("done", uuid.uuid4().hex, record.checksum, record.checksum_algorithm, started, now())
+    for name, content in ((RECORD_FILE, kept), (PROGRESS_FILE, progress)):
+        # An archive may hold a file of this name; ours counts.
+        fs.remove(folder / name)
+        fs.write_new(folder / name, msgspec.json.encode(content))
+    fs.flush_folder(folder)
