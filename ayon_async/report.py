@@ -83,6 +83,7 @@ class SyncReport:
         server: The server's URL.
         bundle: The bundle's name, once it was known; a project's where one is merged over the studio's.
         studio_bundle: The studio bundle's name.
+        is_dev: True where the bundle is a developer's.
         variant: How the bundle was chosen: `production`, `staging`, `dev`, `project` or `named`.
         items: One report an item, in the bundle's order, the dependency package last.
         seconds: How long the run took, without the interpreter's start.
@@ -98,6 +99,7 @@ class SyncReport:
     warnings: tuple[str, ...] = ()
     error: AyonAsyncError | None = None
     studio_bundle: str | None = None
+    is_dev: bool = False
 
     @property
     def bytes_downloaded(self) -> int:

@@ -60,7 +60,7 @@ class AyonServer:
         url: Its address in any form that a person would type (see `urls.normalize_url`).
         api_key: An API key; when it is refused it is tried once as a token, which is what the launcher puts in the
             same variable.
-        token: A token from a login.
+        token: A token from a login, or an API key that is kept in its place: refused, it is tried once as a key.
         timeouts: Seconds for each step.
         tls: Further certificate authorities, a client certificate.
         retries: Further attempts of a request that failed in a way that can get better.
@@ -84,11 +84,11 @@ class AyonServer:
         about = {"X-ayon-platform": PLATFORM, "X-ayon-hostname": socket.gethostname()}
         self._about = {**about, "X-ayon-site-id": site_id} if site_id else about
         self.http = HttpClient(self.url, timeouts=timeouts, tls=tls)
-        bearer = {"Authorization": f"Bearer {token or api_key}"}
-        # What is still to be tried, the one in use first.
-        self._credentials: list[dict[str, str]] = (
-            [bearer] if token else [{"X-Api-Key": api_key}, bearer] if api_key else []
-        )
+        self._credentials: list[dict[str, str]] = []  # what is still to be tried, the one in use first
+        if token:
+            self.use_token(token)
+        elif api_key:
+            self.use_key(api_key)
 
     async def __aenter__(self) -> Self:
         await self.http.__aenter__()
@@ -103,6 +103,14 @@ class AyonServer:
     def private_headers(self) -> Mapping[str, str]:
         """Who we are, for this server's own origin only."""
         return {**self._about, **(self._credentials[0] if self._credentials else {})}
+
+    def use_key(self, key: str) -> None:
+        """Ask with this API key from now on; see the class for what happens where it is refused."""
+        self._credentials = [{"X-Api-Key": key}, {"Authorization": f"Bearer {key}"}]
+
+    def use_token(self, token: str) -> None:
+        """Ask with this token from now on; see the class for what happens where it is refused."""
+        self._credentials = [{"Authorization": f"Bearer {token}"}, {"X-Api-Key": token}]
 
     # --- who is there -----------------------------------------------------------------------------------------------
 

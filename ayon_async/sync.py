@@ -92,7 +92,7 @@ class _Run:
         self._started = time.monotonic()
         self._warnings: list[str] = []
         self._held: dict[Item, Held] = {}
-        self._studio_bundle: str | None = None
+        self._chosen: Chosen | None = None
 
     async def report(self, work: Coroutine[Any, Any, object]) -> SyncReport:
         """Do the work and say what came of it."""
@@ -106,9 +106,10 @@ class _Run:
         report = report_of(snapshot, time.monotonic() - self._started, error)
         # Who is refused in mid-run is told so by the run, not only by the items that it hit.
         refused = next((item.error for item in report.items if isinstance(item.error, AccessDenied)), None)
-        return replace(
-            report, studio_bundle=self._studio_bundle, warnings=tuple(self._warnings), error=error or refused
-        )
+        report = replace(report, warnings=tuple(self._warnings), error=error or refused)
+        if self._chosen is None:
+            return report
+        return replace(report, studio_bundle=self._chosen.studio_bundle, is_dev=self._chosen.bundle.is_dev)
 
     # --- the story --------------------------------------------------------------------------------------------------
 
@@ -126,8 +127,7 @@ class _Run:
 
     async def survey(self) -> list[Job]:
         """Find out what is missing, and where it may be had."""
-        chosen = await self._choose()
-        self._studio_bundle = chosen.studio_bundle
+        self._chosen = chosen = await self._choose()
         wanted = wanted_items(chosen.bundle, self._platform)
         items = [entry.item for entry in wanted]
         self._ledger.begin(chosen.bundle.name, chosen.variant, items)
