@@ -32,6 +32,12 @@ class AyonAsyncError(Exception):
         return {"type": self.type, "message": self.message, "hint": self.hint}
 
 
+class Interrupted(AyonAsyncError):
+    """A person or the system ended the run before its end."""
+
+    exit_code = 130
+
+
 # --- the person's request -------------------------------------------------------------------------------------------
 
 

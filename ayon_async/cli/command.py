@@ -1,0 +1,130 @@
+"""A command from its options to its exit code: set up, work in an event loop, say what came of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from ayon_async.cli import interrupt
+from ayon_async.cli.output import Output, be_lenient, complain
+from ayon_async.errors import AyonAsyncError
+
+if TYPE_CHECKING:
+    from ayon_async.cli.setup import Setup
+
+_USAGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a command.
+
+    Attributes:
+        text: What was asked for, for people; nothing is printed where it is empty.
+        document: What was asked for, as JSON; its `ok` and `error` are set when it is printed.
+        error: The command's own error.
+        failures: Errors of single items: a title and the error each.
+        warnings: Sentences that a person should see.
+        exit_code: Where it is not the error's.
+    """
+
+    text: str = ""
+    document: Mapping[str, Any] | None = None
+    error: AyonAsyncError | None = None
+    failures: tuple[tuple[str, AyonAsyncError], ...] = ()
+    warnings: tuple[str, ...] = ()
+    exit_code: int = 0
+
+
+class InternalError(AyonAsyncError):
+    """Something happened that should not: a fault in this program."""
+
+
+def run(ctx: typer.Context, work: Callable[[Setup], Coroutine[Any, Any, Answer]]) -> NoReturn:
+    """Do a command's work, say what came of it and end with its exit code.
+
+    Raises:
+        typer.Exit: Always.
+    """
+    be_lenient()
+    output = Output.of(ctx.params)
+    name = ctx.info_name or ""
+    started = time.monotonic()
+    server: str | None = None
+    try:
+        from ayon_async.cli.setup import set_up
+
+        with set_up(ctx.params, output) as setup:
+            server = setup.settings.server
+            answer = interrupt.run(lambda: work(setup))
+    except interrupt.Stopped:
+        answer = _failure(name, interrupt.error(), server, started)
+    except AyonAsyncError as error:
+        answer = _failure(name, error, server, started)
+    except Exception as error:  # the outermost place: a fault in this program is told like any other error
+        answer = _failure(name, _internal(error, output), server, started)
+    raise typer.Exit(tell(answer, output))
+
+
+def tell(answer: Answer, output: Output) -> int:
+    """Say what came of a command and return its exit code; from here on no signal interrupts any more."""
+    interrupt.hold()
+    for warning in answer.warnings:
+        output.warning(warning)
+    for title, failure in answer.failures:
+        output.error(failure, title)
+    if answer.error is not None:
+        output.error(answer.error)
+    code = answer.exit_code
+    try:
+        if answer.text:
+            output.result(answer.text)
+        if answer.document is not None and code != _USAGE:
+            output.document({**answer.document, "ok": code == 0})
+    except OSError as error:
+        complain(f"Error: The result can't be written to standard output: {error.strerror}.")
+        return code or 1
+    return code
+
+
+def end_early(arguments: list[str]) -> int:
+    """Say that a signal came before the command itself could; returns the exit code."""
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    name = next((argument for argument in own if not argument.startswith("-")), "")
+    return tell(_failure(name, interrupt.error(), None, time.monotonic()), Output(as_json="--json" in own))
+
+
+def _failure(name: str, error: AyonAsyncError | None, server: str | None, started: float) -> Answer:
+    """The answer of a command that could not do its work."""
+    document = _empty_document(name)
+    if error is None:
+        raise AssertionError("there is an error, else nothing had ended the command")
+    if document is not None:
+        document |= {"server": server, "error": error.to_dict()}
+        document |= {"seconds": round(time.monotonic() - started, 3)} if "seconds" in document else {}
+    return Answer(document=document, error=error, exit_code=error.exit_code)
+
+
+def _empty_document(name: str) -> dict[str, Any] | None:
+    """The shape of a command's JSON document, without content; None where it has none."""
+    if name in ("sync", "status"):
+        from ayon_async.report import SyncReport
+
+        return SyncReport(None).to_dict()
+    shapes: dict[str, dict[str, Any]] = {
+        "bundles": {"ok": False, "server": None, "bundles": [], "error": None},
+        "paths": {"ok": False, "server": None, "paths": {}, "other_store": None, "error": None},
+    }
+    return shapes.get(name)
+
+
+def _internal(error: Exception, output: Output) -> InternalError:
+    if output.debug:
+        logging.getLogger(__name__).debug("The fault's traceback:", exc_info=error)
+    hint = "This is a fault of ayon-async: please report it with what --debug shows."
+    return InternalError(f"{type(error).__name__}: {error}", hint)

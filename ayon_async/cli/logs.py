@@ -1,0 +1,72 @@
+"""Where the log goes: to standard error as far as was asked for, and in every detail to a file where one is named."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ayon_async import fs
+from ayon_async.cli.output import Output, complain
+from ayon_async.errors import SettingsError
+from ayon_async.urls import redact
+
+
+class _Line(logging.Formatter):
+    """One record as text without secrets, with a traceback only where that is wanted."""
+
+    def __init__(self, form: str, tracebacks: bool) -> None:
+        super().__init__(form)
+        self._tracebacks = tracebacks
+
+    def format(self, record: logging.LogRecord) -> str:
+        if not self._tracebacks:
+            record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None, "stack_info": None})
+        return redact(super().format(record))
+
+
+class _ToStandardError(logging.Handler):
+    """Looks the stream up each time, since the progress display takes its place for a while."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(self.format(record))
+
+
+@contextmanager
+def logging_to(output: Output, file: Path | None) -> Iterator[None]:
+    """Log while in the block.
+
+    Raises:
+        SettingsError: The file can't be written.
+    """
+    level = logging.DEBUG if output.debug else logging.INFO if output.verbose else logging.ERROR
+    stderr = _ToStandardError(level)
+    stderr.setFormatter(_Line("%(levelname)s %(name)s: %(message)s", output.debug))
+    handlers: list[logging.Handler] = [stderr]
+    if file is not None:
+        handlers.append(_log_file(file))
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(min(handler.level for handler in handlers))
+    for handler in handlers:
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+
+
+def _log_file(path: Path) -> logging.Handler:
+    try:
+        fs.make_folders(path.parent)
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        hint = "Name another one with --log-file."
+        raise SettingsError(f"The log file {path} can't be written: {error.strerror}.", hint) from error
+    handler.setLevel(logging.DEBUG)
+    handler.setFormatter(_Line("%(asctime)s %(levelname)s %(name)s: %(message)s", tracebacks=True))
+    return handler

@@ -1,0 +1,122 @@
+"""What every command works with: the settings of all places, the folders they mean, and the way to the server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ayon_async.cli.logs import logging_to
+from ayon_async.cli.output import Output
+from ayon_async.credentials import Credentials, find_credential
+from ayon_async.errors import UsageError
+from ayon_async.paths import Folders, StorePaths, launcher_servers, platform_folders, site_id, store_paths
+from ayon_async.settings import BY_KEY, Settings, load_settings
+
+if TYPE_CHECKING:
+    from ayon_async.server import AyonServer
+    from ayon_async.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a command works with.
+
+    Attributes:
+        given: The command's own parameters by name.
+        output: Where to say things.
+        settings: From flags, environment and files.
+        folders: The platform's.
+        paths: The store's.
+        credentials: Tokens that are kept, and the server used last.
+    """
+
+    given: Mapping[str, Any]
+    output: Output
+    settings: Settings
+    folders: Folders
+    paths: StorePaths
+    credentials: Credentials
+
+    @property
+    def server_url(self) -> str:
+        """The server to talk to, normalised.
+
+        Raises:
+            UsageError: No place names one.
+        """
+        if self.settings.server is None:
+            hint = "Name it with --server or AYON_SERVER_URL, or sign in once with 'ayon-async login --server URL'."
+            raise UsageError("No AYON server is known.", hint)
+        return self.settings.server
+
+    @property
+    def store(self) -> Store:
+        """The store that the settings mean."""
+        from ayon_async.store import Store
+
+        return Store(self.paths.addons, self.paths.dependencies)
+
+    def server(self, token: str | None = None) -> AyonServer:
+        """The server, not yet opened, with the key of the environment or else this token.
+
+        Raises:
+            UsageError: No place names one.
+        """
+        from ayon_async.http import Timeouts, Tls
+        from ayon_async.server import AyonServer
+
+        settings = self.settings
+        return AyonServer(
+            self.server_url,
+            api_key=settings.api_key,
+            token=None if settings.api_key else token,
+            timeouts=Timeouts(min(Timeouts().connect, settings.timeout), settings.timeout),
+            tls=Tls(settings.ca_file, settings.cert_file),
+            retries=settings.retries,
+            site_id=site_id(os.environ, self.folders),
+        )
+
+    @asynccontextmanager
+    async def open_server(self) -> AsyncIterator[AyonServer]:
+        """The server, opened, as whom the environment's key or the kept token says.
+
+        Raises:
+            UsageError: No place names a server.
+            NotSignedIn: A token is kept where others may have had it.
+        """
+        url = self.server_url  # said before a keyring asks for its password
+        credential = await asyncio.to_thread(find_credential, self.settings, self.credentials)
+        for warning in self.credentials.warnings:
+            self.output.warning(warning)
+        self.credentials.warnings.clear()
+        async with self.server(credential.token if credential else None) as server:
+            assert server.url == url
+            yield server
+
+
+@contextmanager
+def set_up(given: Mapping[str, Any], output: Output) -> Iterator[Setup]:
+    """Read what the command line, the environment and the files say, and log accordingly while in the block.
+
+    Args:
+        given: The command's parameters; those that are named as a setting are its flag.
+
+    Raises:
+        UsageError: Something can't be used; see `load_settings`.
+    """
+    folders = platform_folders()
+    credentials = Credentials(folders.config, launcher_servers(os.environ, folders))
+    settings = load_settings(
+        {key: value for key, value in given.items() if key in BY_KEY},
+        user_file=folders.user_file,
+        machine_file=folders.machine_file,
+        last_server=credentials.last_server,
+    )
+    with logging_to(output, settings.log_file):
+        for warning in settings.warnings:
+            output.warning(warning)
+        yield Setup(given, output, settings, folders, store_paths(settings, folders), credentials)
