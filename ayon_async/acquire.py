@@ -1,34 +1,45 @@
-"""Obtain one archive, verified, by the cheapest way that works. So far there is one way: the sources, in order."""
+"""Obtain one archive, verified, by the cheapest way that works. So far there is one way: the network."""
 
 from __future__ import annotations
 
-from ayon_async.errors import TransferError
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ayon_async.errors import ArchiveError
 from ayon_async.locate import Job
-from ayon_async.progress import Entry
-from ayon_async.server import AyonServer
+from ayon_async.progress import Entry, Phase
 from ayon_async.store import Store
-from ayon_async.transfer import Fetched, fetch
+from ayon_async.threads import in_thread
+from ayon_async.transfer import Fetched, Transfers, remove_part
 
 
-async def acquire(job: Job, server: AyonServer, store: Store, entry: Entry) -> Fetched:
-    """The archive, from the first source that gives it.
+@asynccontextmanager
+async def acquired(
+    job: Job, transfers: Transfers, store: Store, entry: Entry, *, whole: bool = False
+) -> AsyncIterator[Fetched]:
+    """The archive, while it is needed; gone afterwards, unless the work with it could not be ended.
+
+    Args:
+        whole: Whether it must not be put together from pieces.
 
     Raises:
-        TransferError: No source gives it; the message has each one's reason.
-        AccessDenied: The AYON server refuses us.
+        TransferError, AccessDenied: No source gives it.
+        StoreError: It can't be written.
     """
-    item, archive = job.item, job.archive
-    checksum = archive.checksum
-    key = f"{checksum.algorithm}:{checksum.digest}" if checksum else f"{server.url} {item.kind} {item.folder}"
-    failures: list[TransferError] = []
-    for source in archive.sources:
-        try:
-            return await fetch(source, archive.size, server, store.part(item, key), entry)
-        except TransferError as error:
-            failures.append(error)
-            entry.set(reason=error.message)
-            entry.have(0)
-    if len(failures) == 1:
-        raise failures[0]
-    reasons = " ".join(f"{number}. {error.message}" for number, error in enumerate(failures, 1))
-    raise type(failures[-1])(f"None of the {len(failures)} sources gives {item.label}: {reasons}", failures[-1].hint)
+    part = store.part(job.item.kind, _key(job))
+    # Two items, bundles or processes may want the same archive: one at a time collects its bytes.
+    async with store.lease(job.item.kind, part.stem, lambda: entry.set(phase=Phase.WAITING)):
+        fetched = await transfers.fetch(job.archive, part, entry, whole=whole)
+        with fetched.file:
+            try:
+                yield fetched
+            except ArchiveError:
+                await in_thread(lambda: remove_part(part))  # of a bad archive nothing is worth keeping
+                raise
+            await in_thread(lambda: remove_part(part))
+
+
+def _key(job: Job) -> str:
+    """What tells this archive from others: its attested checksum, else where it is; the sidecar knows its state."""
+    checksum = job.archive.checksum
+    return f"{checksum.algorithm}:{checksum.digest}" if checksum else job.archive.sources[0].location

@@ -11,6 +11,7 @@ import functools
 import os
 import shutil
 import sys
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -57,26 +58,52 @@ def write(fd: int, data: bytes | bytearray | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
+def write_at(fd: int, data: bytes | bytearray | memoryview, position: int, lock: threading.Lock) -> None:
+    """Write all of data at a position of the file; several threads may, sharing the lock where the platform needs it.
+
+    Raises:
+        OSError: The device is full or broken.
+    """
+    view = memoryview(data)
+    if sys.platform == "win32":
+        with lock:
+            os.lseek(fd, position, os.SEEK_SET)
+            write(fd, view)
+        return
+    while view:
+        count = os.pwrite(fd, view, position)
+        view, position = view[count:], position + count
+
+
+def read_at(fd: int, count: int, position: int) -> bytes:
+    """Up to count bytes from a position of the file; on Windows under the lock that `write_at` takes."""
+    if sys.platform == "win32":
+        os.lseek(fd, position, os.SEEK_SET)
+        return os.read(fd, count)
+    return os.pread(fd, count, position)
+
+
 def flush(fd: int) -> None:
     """Put what was written to the file on the device."""
     os.fsync(fd)
 
 
-def write_new(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Create a small file that must not exist yet, on the device when this returns."""
+def write_new(path: Path, data: bytes, mode: int = 0o644, *, flushed: bool = True) -> None:
+    """Create a small file that must not exist yet, on the device when this returns if it is to be flushed."""
     fd = open_new(path, mode)
     try:
         write(fd, data)
-        flush(fd)
+        if flushed:
+            flush(fd)
     finally:
         os.close(fd)
 
 
-def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
+def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, flushed: bool = True) -> None:
     """Replace a small file by one rename; readers see the old or the new content, never a part."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        write_new(temporary, data, mode)
+        write_new(temporary, data, mode, flushed=flushed)
         replace(temporary, path)
     except BaseException:
         remove(temporary)

@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ayon_async import model
-from ayon_async.acquire import acquire
+from ayon_async.acquire import acquired
 from ayon_async.choice import BundleChoice
-from ayon_async.errors import AccessDenied, AyonAsyncError, ItemError, StoreError
+from ayon_async.errors import AccessDenied, ArchiveError, AyonAsyncError, ItemError, StoreError
 from ayon_async.item import Item
 from ayon_async.locate import NO_CLIENT, Details, Job, locate
 from ayon_async.plan import largest_first, make_plan, up_to_date
@@ -31,7 +31,8 @@ from ayon_async.server import AyonServer
 from ayon_async.settings import this_platform
 from ayon_async.store import File, Held, Record, Store, now
 from ayon_async.threads import in_thread
-from ayon_async.transfer import Fetched, probe
+from ayon_async.transfer import Fetched, Transfers, probe
+from ayon_async.transfer.pacing import DEFAULT_MOST
 from ayon_async.unpack import Unpacked, unpack
 from ayon_async.urls import redact
 
@@ -45,7 +46,8 @@ async def sync(
     choice: BundleChoice = BundleChoice(),  # noqa: B008 - immutable
     *,
     platform: str | None = None,
-    jobs: int = 6,
+    jobs: int = DEFAULT_MOST,
+    rate: float | None = None,
     dry_run: bool = False,
     progress: Watcher | None = None,
 ) -> SyncReport:
@@ -56,7 +58,8 @@ async def sync(
         store: Where it should be.
         choice: Which bundle; production where nothing is chosen.
         platform: Whose dependency package: `windows`, `linux` or `darwin`; this machine's where None.
-        jobs: How many archives to download at once.
+        jobs: How many connections to use at the most.
+        rate: How many bytes to receive a second at the most, all connections together; None for no limit.
         dry_run: Only find out what is missing and how large it is.
         progress: Told how far it is, at most ten times a second, and at the end also when this is cancelled.
 
@@ -65,7 +68,7 @@ async def sync(
         `SyncReport.raise_for_error`.
     """
     run = _Run(server, store, choice, platform or this_platform(), Ledger(progress, server.url))
-    return await run.report(run.sync(jobs, dry_run=dry_run))
+    return await run.report(run.sync(jobs, rate, dry_run=dry_run))
 
 
 async def status(
@@ -113,16 +116,18 @@ class _Run:
 
     # --- the story --------------------------------------------------------------------------------------------------
 
-    async def sync(self, jobs: int, *, dry_run: bool) -> None:
+    async def sync(self, jobs: int, rate: float | None, *, dry_run: bool) -> None:
         """Put in place what is missing."""
         work = await self._sized(await self.survey())
         if dry_run:
             return
-        slots = asyncio.Semaphore(jobs)
         with ThreadPoolExecutor(_UNPACKING_THREADS, "unpack") as unpackers:
-            async with asyncio.TaskGroup() as group:
+            async with (
+                Transfers(self._server, jobs=jobs, rate=rate, retries=self._server.retries) as transfers,
+                asyncio.TaskGroup() as group,
+            ):
                 for job in largest_first(work):
-                    group.create_task(self._install(job, slots, unpackers))
+                    group.create_task(self._install(job, transfers, unpackers))
         await self._update_lists()
 
     async def survey(self) -> list[Job]:
@@ -185,30 +190,41 @@ class _Run:
 
     # --- one item ---------------------------------------------------------------------------------------------------
 
-    async def _install(self, job: Job, slots: asyncio.Semaphore, unpackers: ThreadPoolExecutor) -> None:
+    async def _install(self, job: Job, transfers: Transfers, unpackers: ThreadPoolExecutor) -> None:
         item, entry = job.item, self._ledger[job.item]
         try:
             await self._store.prepare(item.kind)
-            async with self._store.lease(item, lambda: entry.set(phase=Phase.WAITING)):
+            async with self._store.lease(item.kind, item.folder, lambda: entry.set(phase=Phase.WAITING)):
                 held = (await self._store.held([item])).get(item)
-                if held is not None:  # another process was faster
+                if held is None:
+                    entry.end(await self._fetch_and_install(job, transfers, unpackers, entry))
+                else:  # another process was faster
                     self._held[item] = held
                     entry.end(up_to_date(item, held))
-                    return
-                begun = now()
-                async with slots:
-                    fetched = await acquire(job, self._server, self._store, entry)
-                with fetched.file:
-                    report = await self._put_in_place(job, fetched, begun, entry, unpackers)
-                entry.end(report)
         except (ItemError, AccessDenied) as error:
             entry.end(replace(item.failed(error), bytes_downloaded=entry.received, seconds=entry.seconds))
 
-    async def _put_in_place(
-        self, job: Job, fetched: Fetched, begun: str, entry: Entry, unpackers: ThreadPoolExecutor
+    async def _fetch_and_install(
+        self, job: Job, transfers: Transfers, unpackers: ThreadPoolExecutor, entry: Entry
     ) -> ItemReport:
-        item, stop = job.item, threading.Event()
-        staged = self._store.staging(item)
+        begun, pieced = now(), False
+        try:
+            async with acquired(job, transfers, self._store, entry) as fetched:
+                pieced = fetched.pieced
+                return await self._put_in_place(job.item, fetched, begun, entry, unpackers)
+        except ArchiveError as error:
+            if not pieced:
+                raise
+            # No checksum told whether the pieces fit; the archive itself now says that they do not.
+            entry.set(reason=error.message, unpacked=0.0)
+            entry.have(0)
+        async with acquired(job, transfers, self._store, entry, whole=True) as fetched:
+            return await self._put_in_place(job.item, fetched, begun, entry, unpackers)
+
+    async def _put_in_place(
+        self, item: Item, fetched: Fetched, begun: str, entry: Entry, unpackers: ThreadPoolExecutor
+    ) -> ItemReport:
+        staged, stop = self._store.staging(item), threading.Event()
         tell = asyncio.get_running_loop().call_soon_threadsafe
         entry.set(phase=Phase.UNPACKING)
 
@@ -218,11 +234,7 @@ class _Run:
         def work() -> Unpacked:
             return unpack(fetched.file, staged, name=item.label, on_progress=told, stop=stop)
 
-        try:
-            unpacked = await in_thread(work, executor=unpackers, stop=stop)
-        finally:
-            # Of a verified archive nothing is left to keep; of a bad one nothing is worth keeping.
-            await self._store.discard(fetched.path)
+        unpacked = await in_thread(work, executor=unpackers, stop=stop)
         entry.set(phase=Phase.COMMITTING)
         record = _record(fetched, unpacked, self._server.url)
         files = [File(member.path, member.size, member.crc32) for member in unpacked.members]

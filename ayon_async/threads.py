@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -17,13 +18,18 @@ async def in_thread(
 ) -> T:
     """Run the work in a thread; when this task is cancelled, wait for the thread before going on.
 
-    What the thread writes is then still: its files can be removed or read.
-
     Args:
         executor: The loop's own one where None.
         stop: Set on cancellation, for work that looks at it.
     """
-    future = asyncio.get_running_loop().run_in_executor(executor, work)
+    return await ended(asyncio.get_running_loop().run_in_executor(executor, work), stop)
+
+
+async def ended(future: asyncio.Future[T], stop: threading.Event | None = None) -> T:
+    """The result of a thread's work; when this task is cancelled, wait for the thread before going on.
+
+    What the thread writes is then still: its files can be removed or read.
+    """
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
@@ -36,3 +42,34 @@ async def in_thread(
         if not future.cancelled():
             future.exception()  # asked for, so that asyncio does not call it forgotten
         raise
+
+
+async def abandonable(work: Callable[[], T], seconds: float) -> T:
+    """Run the work in a thread of its own and give up on it after so many seconds.
+
+    For what may hang in the operating system for ever, as a file on a dead mount does: no pool waits for the thread,
+    and it does not keep the program from ending.
+
+    Raises:
+        TimeoutError: It took longer.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(set_outcome: Callable[[], None]) -> None:
+        if not future.done():
+            set_outcome()
+
+    def run() -> None:
+        try:
+            result = work()
+        except OSError as error:
+            outcome = functools.partial(future.set_exception, error)
+        else:
+            outcome = functools.partial(future.set_result, result)
+        with contextlib.suppress(RuntimeError):  # the loop was closed long ago
+            loop.call_soon_threadsafe(settle, outcome)
+
+    threading.Thread(target=run, daemon=True, name="abandonable").start()
+    async with asyncio.timeout(seconds):
+        return await future

@@ -77,9 +77,9 @@ class Store:
         """The item's own folder, whether it is there or not."""
         return self._roots[item.kind] / item.folder
 
-    def part(self, item: Item, key: str) -> Path:
+    def part(self, kind: Kind, key: str) -> Path:
         """Where to collect an archive's bytes; the key tells one archive from another."""
-        return self._ours(item.kind) / "parts" / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.part"
+        return self._ours(kind) / "parts" / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.part"
 
     def _ours(self, kind: Kind) -> Path:
         return self._roots[kind] / OURS
@@ -154,13 +154,17 @@ class Store:
             fs.make_folders(ours / name, mode)
 
     @asynccontextmanager
-    async def lease(self, item: Item, waiting: Callable[[], None]) -> AsyncIterator[None]:
-        """Hold the right to work on the item; only saves work, correctness comes from the rename.
+    async def lease(self, kind: Kind, name: str, waiting: Callable[[], None]) -> AsyncIterator[None]:
+        """Hold the right to work on an item or a part; for items it only saves work: the rename makes it right.
 
         Args:
-            waiting: Called once where another process holds it.
+            name: The item's folder, or the part's key.
+            waiting: Called once where somebody else holds it.
+
+        Raises:
+            StoreError: There can't be a lock.
         """
-        lock = filelock.FileLock(self._ours(item.kind) / "locks" / f"{item.folder}.lock", thread_local=False)
+        lock = filelock.FileLock(self._ours(kind) / "locks" / f"{name}.lock", thread_local=False)
         told = False
         while True:
             try:
@@ -172,7 +176,7 @@ class Store:
                     told = True
                 await asyncio.sleep(_POLL)
             except OSError as error:
-                raise fs.explain(error, self._roots[item.kind]) from error
+                raise fs.explain(error, self._roots[kind]) from error
         try:
             yield
         finally:
@@ -239,10 +243,6 @@ class Store:
                     index.merge(root / _INDEX[kind], self._ours(kind) / "locks" / "lists.lock", records)
 
         await self._in_thread(update, self._roots["addon"])
-
-    async def discard(self, path: Path) -> None:
-        """Remove a part or a staged folder."""
-        await in_thread(lambda: fs.remove_tree(path) if path.is_dir() else fs.remove(path))
 
     @staticmethod
     async def _in_thread(work: Callable[[], T], path: Path) -> T:

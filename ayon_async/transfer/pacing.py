@@ -1,0 +1,180 @@
+"""The one place that decides how many connections there are, and how fast they may be."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+FIRST = 4
+DEFAULT_MOST = 8
+WINDOW = 0.5
+"""Seconds over which a sum is measured before the number of connections is changed."""
+_PATIENCE = 8
+"""Windows to wait after a connection that brought nothing, before trying one more again."""
+
+
+class Climb:
+    """How many connections pay: one more as long as each brings at least half of an average one's share.
+
+    Pure: it is told what was measured and answers with a number, never below 1 nor above `most`.
+
+    >>> climb = Climb(8)
+    >>> climb.allowed
+    4
+    >>> climb.measured(4_000_000), climb.measured(5_000_000), climb.measured(5_100_000)
+    (5, 6, 5)
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = max(1, most)
+        self.allowed = min(FIRST, self.most)
+        self._before: float | None = None
+        self._rest = 0
+
+    def measured(self, speed: float) -> int:
+        """The sum of all connections in the last window, in bytes per second, all that are allowed being in use."""
+        if self._rest > 0:
+            self._rest -= 1
+            return self.allowed
+        if self._before is not None and speed < self._before * (1 + 0.5 / (self.allowed - 1)):
+            # flat: the last one added brought nothing
+            self._before, self._rest = None, _PATIENCE
+            self.allowed = max(1, self.allowed - 1)
+        elif self.allowed < self.most:
+            self._before = speed
+            self.allowed += 1
+        else:
+            self._before = None
+        return self.allowed
+
+    def failed(self) -> int:
+        """A connection broke or timed out."""
+        self._before, self._rest = None, _PATIENCE
+        self.allowed = max(1, self.allowed - 1)
+        return self.allowed
+
+    def busy(self) -> int:
+        """The server asked for less (429, 503)."""
+        self._before, self._rest = None, _PATIENCE
+        self.allowed = max(1, self.allowed // 2)
+        return self.allowed
+
+
+class Throttle:
+    """A limit on the sum of what comes in, in bytes per second."""
+
+    def __init__(self, rate: float | None) -> None:
+        self.rate = rate
+        self._due = time.monotonic()
+
+    async def took(self, count: int) -> None:
+        """So many bytes came; returns when it is time for more."""
+        if self.rate is None:
+            return
+        now = time.monotonic()
+        # what was not used in the last quarter of a second is lost: no burst makes up for a pause
+        self._due = max(self._due, now - 0.25) + count / self.rate
+        if self._due > now:
+            await asyncio.sleep(self._due - now)
+
+
+class Pacer:
+    """Hands out connections.
+
+    Args:
+        most: Connections at once at the most.
+        rate: Bytes per second, all together; None for no limit.
+        idle: Called when a connection could be used and nobody waits for one.
+    """
+
+    def __init__(self, most: int, rate: float | None, idle: Callable[[], None]) -> None:
+        self.climb = Climb(most)
+        self.throttle = Throttle(rate)
+        self._idle = idle
+        self._active = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._hold_until = 0.0
+        self._window: tuple[float, int] | None = None
+        self._total = 0
+
+    @property
+    def spare(self) -> int:
+        """How many connections could be used that nobody waits for."""
+        return max(0, self.climb.allowed - self._active) if not self._queue and not self._held else 0
+
+    @property
+    def _held(self) -> bool:
+        return time.monotonic() < self._hold_until
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[None]:
+        """Wait for one's turn and hold a connection."""
+        await self._turn()
+        try:
+            while (wait := self._hold_until - time.monotonic()) > 0:  # noqa: ASYNC110 - it may be moved meanwhile
+                await asyncio.sleep(wait)
+            yield
+        finally:
+            self.release()
+
+    async def _turn(self) -> None:
+        if not self._queue and self._active < self.climb.allowed:
+            self._active += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn in self._queue:
+                self._queue.remove(turn)
+            else:
+                self.release()  # it was our turn already
+            raise
+
+    def take_spare(self) -> None:
+        """Hold a connection that is spare; to be given back by `release`."""
+        self._active += 1
+
+    def release(self) -> None:
+        """Give a connection back."""
+        self._active -= 1
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._queue and self._active < self.climb.allowed:
+            self._active += 1
+            self._queue.popleft().set_result(None)
+        if self.spare:
+            self._idle()
+
+    async def took(self, count: int) -> None:
+        """So many bytes came over one of the connections; returns when it is time for more."""
+        self._total += count
+        await self.throttle.took(count)
+
+    def tick(self) -> None:
+        """Called twice a second: look at the sum and change the number of connections."""
+        now = time.monotonic()
+        if self._active < self.climb.allowed or self._held or self.throttle.rate is not None:
+            self._window = None  # a sum of fewer than allowed, or of ones we slow down ourselves, tells nothing
+        elif self._window is None:
+            self._window = now, self._total
+        elif now - self._window[0] >= WINDOW:
+            self.climb.measured((self._total - self._window[1]) / (now - self._window[0]))
+            self._window = now, self._total
+        self._hand_out()
+
+    def failed(self) -> None:
+        """A connection broke."""
+        self._window = None
+        self.climb.failed()
+
+    def busy(self, seconds: float) -> None:
+        """The server asked everybody to come back later."""
+        self._window = None
+        self.climb.busy()
+        self._hold_until = max(self._hold_until, time.monotonic() + seconds)

@@ -1,0 +1,180 @@
+"""The part: an archive that is still arriving, with a sidecar that lets another run, or another process, go on with it.
+
+The sidecar never says more than what was written. What it says was there before this run is hashed from disk before it
+is trusted; everything else is hashed as it is written, as long as it arrives in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from ayon_async import fs
+from ayon_async.checksum import Checksum, Hasher
+from ayon_async.errors import StoreError
+from ayon_async.transfer.ranges import Ranges
+
+SAVE_BYTES = 1 << 20
+SAVE_SECONDS = 2.0
+_READ = 1 << 20
+
+
+class Validator(msgspec.Struct, frozen=True):
+    """What tells one state of a file at a URL from another (RFC 9110, 8.8).
+
+    Attributes:
+        url: The URL that gave it.
+        etag: Strong entity tag, or None: a weak one can't be used for ranges.
+        modified: ``Last-Modified``, or None.
+    """
+
+    url: str
+    etag: str | None = None
+    modified: str | None = None
+
+    @classmethod
+    def of(cls, url: str, headers: Mapping[str, str]) -> Validator:
+        """What an answer's headers say."""
+        etag = headers.get("ETag")
+        return cls(url, None if etag is None or etag.startswith("W/") else etag, headers.get("Last-Modified"))
+
+    @property
+    def if_range(self) -> str | None:
+        """The value for ``If-Range``, or None where there is nothing to compare."""
+        return self.etag or self.modified
+
+    def contradicts(self, other: Validator) -> bool:
+        """Whether the two can't be of the same state; what either does not say is no contradiction."""
+        return any(
+            mine is not None and theirs is not None and mine != theirs
+            for mine, theirs in ((self.etag, other.etag), (self.modified, other.modified))
+        )
+
+
+class _Sidecar(msgspec.Struct, frozen=True):
+    size: int
+    ranges: list[tuple[int, int]]
+    validator: Validator
+
+
+class Part:
+    """One part file, open; what touches the disk is called in threads, and raises StoreError where the disk fails.
+
+    Args:
+        path: Where it lies; private, in a private folder. Only who holds the part's lease opens it.
+        algorithm: By which the archive's checksum is attested, if it is.
+
+    Attributes:
+        done: What is on disk.
+        size: Of the whole archive, once known.
+        validator: Of the state that the bytes belong to, once known.
+        resumed: Whether some of it was there before this run.
+    """
+
+    def __init__(self, path: Path, algorithm: str | None) -> None:
+        self.path = path
+        self._algorithm = algorithm
+        self._sidecar = path.with_suffix(".json")
+        self._lock = threading.Lock()
+        self._saved = (time.monotonic(), 0)
+        with _explained(path):
+            self.file: BinaryIO = os.fdopen(fs.open_part(path), "r+b", buffering=0)
+        self.done = Ranges()
+        self.size: int | None = None
+        self.validator: Validator | None = None
+        self._hashed = 0
+        self._hasher = Hasher(algorithm)
+        self._load()
+        self.resumed = bool(self.done.spans)
+
+    def _load(self) -> None:
+        try:
+            kept = msgspec.json.decode(self._sidecar.read_bytes(), type=_Sidecar)
+            done = Ranges.of(kept.ranges)
+        except (OSError, ValueError):  # msgspec's errors are ValueErrors
+            return
+        there = os.fstat(self.file.fileno()).st_size
+        if kept.size >= 0 and (not done.spans or done.spans[-1][1] <= min(there, kept.size)):
+            self.done, self.size, self.validator = done, kept.size, kept.validator
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is on disk."""
+        return self.size is not None and self.done.total == self.size
+
+    def reset(self) -> None:
+        """Begin anew with nothing."""
+        self.done, self.size, self.validator, self.resumed = Ranges(), None, None, False
+        self._hashed, self._hasher = 0, Hasher(self._algorithm)
+        with _explained(self.path):
+            fs.remove(self._sidecar)
+            self.file.truncate(0)
+
+    def write(self, start: int, data: bytes | bytearray) -> None:
+        """Write bytes at a position, hash them where they follow what is hashed, and keep the sidecar up to date."""
+        with _explained(self.path):
+            fs.write_at(self.file.fileno(), data, start, self._lock)
+        with self._lock:
+            if start == self._hashed:
+                self._hasher.update(data)
+                self._hashed += len(data)
+            self.done = self.done.add(start, start + len(data))
+            when, total = self._saved
+            if self.done.total - total >= SAVE_BYTES or time.monotonic() - when >= SAVE_SECONDS:
+                self._save()
+
+    def save(self) -> None:
+        """Bring the sidecar up to date, where there is enough to be worth one."""
+        with self._lock:
+            self._save()
+
+    def _save(self) -> None:
+        if self.size is None or self.validator is None or not self.done.spans:
+            return
+        content = _Sidecar(self.size, list(self.done.spans), self.validator)
+        with _explained(self.path):
+            fs.write_atomic(self._sidecar, msgspec.json.encode(content), 0o600, flushed=False)
+        self._saved = time.monotonic(), self.done.total
+
+    def catch_up(self) -> bool:
+        """Hash up to 1 MiB that is on disk and next in order; False when there is no such byte."""
+        with self._lock:
+            count = min(self.done.front - self._hashed, _READ)
+            if count <= 0:
+                return False
+            with _explained(self.path):
+                data = fs.read_at(self.file.fileno(), count, self._hashed)
+            if len(data) < count:
+                raise StoreError(f"The part {self.path} became shorter while it was read.", "Sync again.")
+            self._hasher.update(data)
+            self._hashed += count
+            return True
+
+    def checksum(self, algorithm: str = "sha256") -> Checksum:
+        """The digest of the whole, once it is complete and caught up."""
+        return self._hasher.checksum(algorithm)
+
+    def close(self) -> None:
+        """Close the file; the part stays."""
+        self.file.close()
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise fs.explain(error, path) from error
+
+
+def remove_part(path: Path) -> None:
+    """Remove a part with its sidecar."""
+    fs.remove(path.with_suffix(".json"))
+    fs.remove(path)
