@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import enum
-import math
 import os
 import sys
 import tomllib
@@ -21,7 +20,20 @@ from typing import Any, Literal
 
 from ayon_async.choice import BundleChoice
 from ayon_async.errors import SettingsError, UsageError
-from ayon_async.urls import normalize_url
+from ayon_async.values import (
+    duration,
+    file_path,
+    line,
+    number,
+    platform_name,
+    rate,
+    seconds,
+    secret,
+    switch,
+    web_address,
+    whole_number,
+    word,
+)
 
 Platform = Literal["windows", "linux", "darwin"]
 
@@ -29,80 +41,6 @@ Platform = Literal["windows", "linux", "darwin"]
 def this_platform() -> Platform:
     """The platform's name in AYON."""
     return "windows" if sys.platform == "win32" else "darwin" if sys.platform == "darwin" else "linux"
-
-
-# --- kinds of values: what a place gave, checked and converted, or a ValueError that says what it must be -----------
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise ValueError("must be a line of text")
-    return value.strip()
-
-
-def _secret(value: object) -> str:
-    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError("must be ASCII text without spaces")
-    return value
-
-
-def _url(value: object) -> str:
-    try:
-        return normalize_url(_text(value))
-    except UsageError as error:
-        raise ValueError(f"can't be used: {error.message.rstrip('.')}") from error
-
-
-def _yes_or_no(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError("must be true or false")
-
-
-def _whole_number(lowest: int, highest: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest:
-            return value
-        raise ValueError(f"must be a whole number from {lowest} to {highest}")
-
-    return read
-
-
-def _seconds(value: object) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 3600 and math.isfinite(value):
-        return float(value)
-    raise ValueError("must be a number of seconds, above 0 and up to 3600")
-
-
-def _platform(value: object) -> str:
-    if isinstance(value, str) and value in ("windows", "linux", "darwin"):
-        return value
-    raise ValueError("must be windows, linux or darwin")
-
-
-def _path(value: object) -> Path:
-    if not isinstance(value, (str, Path)) or not str(value).strip() or "\0" in str(value):
-        raise ValueError("must be a path")
-    try:
-        return Path(value).expanduser()
-    except RuntimeError as error:
-        raise ValueError("can't start with ~: this user has no home folder") from error
-
-
-# --- what a variable's text stands for ------------------------------------------------------------------------------
-
-_WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-
-
-def _word(text: str) -> object:
-    return _WORDS.get(text.lower(), text)
-
-
-def _number(text: str) -> object:
-    try:
-        return int(text) if text.isdigit() else float(text)
-    except ValueError:
-        return text
 
 
 # --- the table ------------------------------------------------------------------------------------------------------
@@ -134,27 +72,44 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("server", _url, "URL of the AYON server", "--server", "AYON_SERVER_URL"),
-    Setting("api_key", _secret, "API key or token; never kept in a file", None, "AYON_API_KEY", in_files=False),
-    Setting("bundle", _text, "name of the bundle", "--bundle", "AYON_STUDIO_BUNDLE_NAME"),
-    Setting("use_dev", _yes_or_no, "your own dev bundle", "--use-dev", "AYON_USE_DEV", False, _word),
-    Setting("use_staging", _yes_or_no, "the staging bundle", "--use-staging", "AYON_USE_STAGING", False, _word),
-    Setting("project_bundle", _text, "name of a project's bundle", None, "AYON_BUNDLE_NAME"),
-    Setting("project", _text, "project whose bundle is merged over the studio's", "--project", "AYON_PROJECT_NAME"),
+    Setting("server", web_address, "URL of the AYON server", "--server", "AYON_SERVER_URL"),
+    Setting("api_key", secret, "API key or token; never kept in a file", None, "AYON_API_KEY", in_files=False),
+    Setting("bundle", line, "name of the bundle", "--bundle", "AYON_STUDIO_BUNDLE_NAME"),
+    Setting("use_dev", switch, "your own dev bundle", "--use-dev", "AYON_USE_DEV", False, word),
+    Setting("use_staging", switch, "the staging bundle", "--use-staging", "AYON_USE_STAGING", False, word),
+    Setting("project_bundle", line, "name of a project's bundle", None, "AYON_BUNDLE_NAME"),
+    Setting("project", line, "project whose bundle is merged over the studio's", "--project", "AYON_PROJECT_NAME"),
     Setting(
-        "storage_dir", _path, "folder of addons and dependency packages", "--storage-dir", "AYON_LAUNCHER_STORAGE_DIR"
+        "storage_dir",
+        file_path,
+        "folder of addons and dependency packages",
+        "--storage-dir",
+        "AYON_LAUNCHER_STORAGE_DIR",
     ),
-    Setting("addons_dir", _path, "folder of addons alone", None, "AYON_ADDONS_DIR"),
-    Setting("dependencies_dir", _path, "folder of dependency packages alone", None, "AYON_DEPENDENCIES_DIR"),
-    Setting("launcher_layout", _yes_or_no, "share the AYON launcher's own folder", "--launcher-layout", default=False),
-    Setting("platform", _platform, "whose dependency package: windows, linux, darwin", "--platform"),
-    Setting("jobs", _whole_number(1, 16), "archives downloaded at once", "--jobs", default=6),
-    Setting("timeout", _seconds, "seconds without a sign of life", None, "AYON_SERVER_TIMEOUT", 30.0, _number),
-    Setting("retries", _whole_number(0, 20), "further tries of a request", None, "AYON_SERVER_RETRIES", 3, _number),
-    Setting("ca_file", _path, "PEM file with certificates to trust as well", None, "AYON_CA_FILE"),
-    Setting("cert_file", _path, "PEM file with this client's certificate and key", None, "AYON_CERT_FILE"),
-    Setting("headless", _yes_or_no, "ask nothing, show nothing", "--headless", "AYON_HEADLESS_MODE", False, _word),
-    Setting("log_file", _path, "file that everything is logged to", "--log-file"),
+    Setting("addons_dir", file_path, "folder of addons alone", None, "AYON_ADDONS_DIR"),
+    Setting("dependencies_dir", file_path, "folder of dependency packages alone", None, "AYON_DEPENDENCIES_DIR"),
+    Setting("launcher_layout", switch, "share the AYON launcher's own folder", "--launcher-layout", default=False),
+    Setting("platform", platform_name, "whose dependency package: windows, linux, darwin", "--platform"),
+    Setting("jobs", whole_number(1, 16), "connections used at once, at the most", "--jobs", default=8),
+    Setting("limit_rate", rate, "bytes per second at the most, such as 2M", "--limit-rate"),
+    Setting(
+        "start_jitter", duration, "longest random wait before the start, such as 30s", "--start-jitter", default=0.0
+    ),
+    Setting("connect_timeout", seconds, "seconds to wait for a connection", None, "AYON_SERVER_TIMEOUT", 15.0, number),
+    Setting("silence_timeout", seconds, "seconds without a single byte", None, "AYON_SERVER_TIMEOUT", 30.0, number),
+    Setting(
+        "retries",
+        whole_number(0, 20),
+        "further tries since the last byte of progress",
+        None,
+        "AYON_SERVER_RETRIES",
+        8,
+        number,
+    ),
+    Setting("ca_file", file_path, "PEM file with certificates to trust as well", None, "AYON_CA_FILE"),
+    Setting("cert_file", file_path, "PEM file with this client's certificate and key", None, "AYON_CERT_FILE"),
+    Setting("headless", switch, "ask nothing, show nothing", "--headless", "AYON_HEADLESS_MODE", False, word),
+    Setting("log_file", file_path, "file that everything is logged to", "--log-file"),
 )
 BY_KEY: Mapping[str, Setting] = MappingProxyType({setting.key: setting for setting in SETTINGS})
 # Within one place, the first key that is named decides.
@@ -200,7 +155,8 @@ class Settings:
         server: Normalised URL, or None where no place names one.
         choice: Which bundle and project.
         storage_dir: Absolute, as are all paths here; `ayon_async.paths.store_paths` makes the store's folders of it.
-        timeout: Seconds.
+        limit_rate: Bytes per second.
+        start_jitter: Seconds, as are the time-outs.
         warnings: Sentences that a person should see once: unknown keys, locked ones.
     """
 
@@ -213,7 +169,10 @@ class Settings:
     launcher_layout: bool
     platform: Platform
     jobs: int
-    timeout: float
+    limit_rate: float | None
+    start_jitter: float
+    connect_timeout: float
+    silence_timeout: float
     retries: int
     ca_file: Path | None
     cert_file: Path | None

@@ -48,7 +48,7 @@ def test_defaults(places: Places) -> None:
     settings = places.load()
     assert settings.choice == BundleChoice()
     assert (settings.server, settings.api_key, settings.storage_dir) == (None, None, None)
-    assert (settings.jobs, settings.timeout, settings.retries) == (6, 30.0, 3)
+    assert (settings.jobs, settings.connect_timeout, settings.silence_timeout, settings.retries) == (8, 15.0, 30.0, 8)
     assert (settings.headless, settings.launcher_layout) == (False, False)
     assert settings.platform in ("windows", "linux", "darwin")
     assert settings.warnings == ()
@@ -180,7 +180,7 @@ def test_a_variable_that_cannot_be_used(places: Places, variable: str, text: str
         ("jobs = true", "jobs must be a whole number from 1 to 16, not True."),
         ('jobs = "6"', "jobs must be a whole number"),
         ("use_staging = 1", "use_staging must be true or false, not 1."),
-        ("timeout = 1e9", "timeout must be a number of seconds"),
+        ("silence_timeout = 1e9", "silence_timeout must be a number of seconds"),
         ('platform = "macos"', "platform must be windows, linux or darwin, not 'macos'."),
         ('storage_dir = "here"', "storage_dir must be an absolute path"),
         ('storage_dir = ""', "storage_dir must be a path"),
@@ -242,7 +242,7 @@ def test_locked_keys_win_over_everything_and_say_so(places: Places) -> None:
         'lock = ["server", "jobs", "use_dev"]\nserver = "https://machine"\nuse_staging = true',
     )
     assert settings.server == "https://machine"
-    assert settings.jobs == 6, "locked and not set is the default"
+    assert settings.jobs == 8, "locked and not set is the default"
     assert settings.choice == BundleChoice(staging=True), "one key of a choice locks the choice"
     for key in ("server", "jobs", "bundle", "use_dev", "use_staging"):
         assert settings.origin(key).place is Place.LOCKED
@@ -278,7 +278,8 @@ def test_every_variable_and_every_key_reaches_its_attribute(places: Places) -> N
     }
     user = 'jobs = 16\nlauncher_layout = true\nplatform = "darwin"\ndependencies_dir = "~/d"'
     settings = places.load(environ=given, user=user)
-    assert (settings.timeout, settings.retries, settings.api_key) == (2.5, 0, "abc")
+    assert (settings.connect_timeout, settings.silence_timeout, settings.retries) == (2.5, 2.5, 0)
+    assert settings.api_key == "abc"
     assert settings.cert_file == Path("/c.pem").absolute()
     assert (settings.jobs, settings.launcher_layout, settings.platform) == (16, True, "darwin")
     assert settings.dependencies_dir == Path.home() / "d"
@@ -289,7 +290,7 @@ def test_what_people_are_shown_holds_no_secret(places: Places) -> None:
     shown = {setting.key: settings.shown(setting.key) for setting in SETTINGS}
     assert "s3cret" not in repr(settings) + repr(shown)
     assert (shown["api_key"], shown["use_dev"], shown["use_staging"], shown["bundle"]) == ("***", "true", "false", "")
-    assert (shown["project"], shown["jobs"], shown["server"]) == ("P", "6", "")
+    assert (shown["project"], shown["jobs"], shown["server"]) == ("P", "8", "")
 
 
 def test_the_table_is_complete() -> None:

@@ -74,7 +74,7 @@ class Setup:
             self.server_url,
             api_key=settings.api_key,
             token=None if settings.api_key else token,
-            timeouts=Timeouts(min(Timeouts().connect, settings.timeout), settings.timeout),
+            timeouts=Timeouts(settings.connect_timeout, settings.silence_timeout),
             tls=Tls(settings.ca_file, settings.cert_file),
             retries=settings.retries,
             site_id=site_id(os.environ, self.folders),
