@@ -1,4 +1,4 @@
-"""The command line. It holds no policy: a command gathers settings, calls one function of the core, shows the report."""
+"""The command line: a command gathers settings, calls one function of the core and shows its report. No policy here."""
 
 from __future__ import annotations
 

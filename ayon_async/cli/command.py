@@ -76,10 +76,8 @@ def tell(answer: Answer, output: Output) -> int:
     interrupt.hold()
     for warning in answer.warnings:
         output.warning(warning)
-    for title, failure in answer.failures:
-        output.error(failure, title)
-    if answer.error is not None:
-        output.error(answer.error)
+    own = () if answer.error is None else (("Error", answer.error),)
+    output.errors([*answer.failures, *own])
     code = answer.exit_code
     try:
         if answer.text:

@@ -83,7 +83,8 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     global _task
     loop = asyncio.new_event_loop()
     try:
-        task = _task = loop.create_task(work())
+        task: asyncio.Task[T] = loop.create_task(work())
+        _task = task
         return loop.run_until_complete(task)
     except asyncio.CancelledError:
         raise Stopped from None

@@ -27,7 +27,13 @@ StorageDir = Annotated[
     Path | None, Option("--storage-dir", metavar="DIR", help="Folder of addons and dependency packages.")
 ]
 LauncherLayout = Annotated[bool, Option("--launcher-layout", help="Share the AYON launcher's own folder.")]
-Jobs = Annotated[int | None, Option("--jobs", metavar="N", help="Archives downloaded at once; default: 6.")]
+Jobs = Annotated[int | None, Option("--jobs", metavar="N", help="Connections used at once, at the most; default: 8.")]
+LimitRate = Annotated[
+    str | None, Option("--limit-rate", metavar="RATE", help="Bytes per second at the most, such as 2M.")
+]
+StartJitter = Annotated[
+    str | None, Option("--start-jitter", metavar="TIME", help="Wait a random while before the start, up to this: 30s.")
+]
 
 # --- what is said, and how ------------------------------------------------------------------------------------------
 

@@ -7,9 +7,11 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
+
+from ayon_async.cli.text import printable
 
 if TYPE_CHECKING:
     from ayon_async.errors import AyonAsyncError
@@ -45,7 +47,7 @@ class Output:
             OSError: It can't be written, and somebody may be waiting for it.
         """
         if not self.as_json:
-            _write(sys.stdout, text)
+            _write(sys.stdout, harmless(text))
 
     def document(self, document: Mapping[str, Any]) -> None:
         """What was asked for, as a JSON document; ASCII, so that half a character in a name breaks nothing.
@@ -65,9 +67,12 @@ class Output:
         """Something that a person should know, although nothing failed."""
         self.note(f"Warning: {text}")
 
-    def error(self, error: AyonAsyncError, title: str = "Error") -> None:
-        """What went wrong, and below it what to do."""
-        complain(f"{title}: {error.message}" + (f"\n  {error.hint}" if error.hint else ""))
+    def errors(self, errors: Sequence[tuple[str, AyonAsyncError]]) -> None:
+        """What went wrong, each with its title, and what to do; what several say alike is said once."""
+        for number, (title, error) in enumerate(errors, 1):
+            complain(f"{printable(title)}: {error.message}")
+            if error.hint and (number == len(errors) or errors[number][1].hint != error.hint):
+                complain(f"  {error.hint}")
 
 
 def be_lenient() -> None:
@@ -80,7 +85,12 @@ def be_lenient() -> None:
 def complain(text: str) -> None:
     """A line on standard error; where nobody reads it, it is lost and nothing else."""
     with contextlib.suppress(OSError):
-        _write(sys.stderr, text)
+        _write(sys.stderr, harmless(text))
+
+
+def harmless(text: str) -> str:
+    """The text's lines without what would steer a terminal: names and messages in it are strangers'."""
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def _write(stream: TextIO | None, text: str) -> None:

@@ -88,13 +88,9 @@ class Setup:
             UsageError: No place names a server.
             NotSignedIn: A token is kept where others may have had it.
         """
-        url = self.server_url  # said before a keyring asks for its password
         credential = await asyncio.to_thread(find_credential, self.settings, self.credentials)
-        for warning in self.credentials.warnings:
-            self.output.warning(warning)
-        self.credentials.warnings.clear()
+        _pass_on(self.credentials.warnings, self.output)
         async with self.server(credential.token if credential else None) as server:
-            assert server.url == url
             yield server
 
 
@@ -117,6 +113,11 @@ def set_up(given: Mapping[str, Any], output: Output) -> Iterator[Setup]:
         last_server=credentials.last_server,
     )
     with logging_to(output, settings.log_file):
-        for warning in settings.warnings:
-            output.warning(warning)
+        _pass_on([*settings.warnings], output)
+        _pass_on(credentials.warnings, output)
         yield Setup(given, output, settings, folders, store_paths(settings, folders), credentials)
+
+
+def _pass_on(warnings: list[str], output: Output) -> None:
+    while warnings:
+        output.warning(warnings.pop(0))

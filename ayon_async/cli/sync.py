@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import random
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ayon_async.cli import command, options
+from ayon_async.cli import command, interrupt, options
 
 if TYPE_CHECKING:
     from ayon_async.cli.setup import Setup
+    from ayon_async.progress import Snapshot
     from ayon_async.report import SyncReport
 
 
@@ -24,6 +29,8 @@ def sync(
     storage_dir: options.StorageDir = None,
     launcher_layout: options.LauncherLayout = False,
     jobs: options.Jobs = None,
+    limit_rate: options.LimitRate = None,
+    start_jitter: options.StartJitter = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
@@ -37,20 +44,53 @@ def sync(
 
 
 async def _sync(setup: Setup) -> command.Answer:
-    report = await synchronize(setup, dry_run=setup.given["dry_run"])
-    return command.Answer("synced", report.to_dict(), report.error, exit_code=report.exit_code)
+    from ayon_async.cli.reports import answer_of, plan_text, summary
+
+    dry_run = setup.given["dry_run"]
+    report = await synchronize(setup, dry_run=dry_run)
+    text = plan_text(report) if dry_run else "" if setup.output.quiet else summary(report)
+    return answer_of(report, text)
 
 
 async def synchronize(setup: Setup, *, dry_run: bool = False) -> SyncReport:
-    """Sync as the settings say, with progress on standard error; what an interruption leaves is a report too."""
-    from ayon_async.sync import sync as core_sync
+    """Sync as the settings say, with progress on standard error; where a signal ends it, that is the report's error.
 
-    async with setup.open_server() as server:
-        return await core_sync(
-            server,
-            setup.store,
-            setup.settings.choice,
-            platform=setup.settings.platform,
-            jobs=setup.settings.jobs,
-            dry_run=dry_run,
-        )
+    Raises:
+        UsageError: No server is known.
+        NotSignedIn: A token is kept where others may have had it.
+    """
+    from ayon_async import progress
+    from ayon_async.cli.progress import showing
+    from ayon_async.paths import other_store
+    from ayon_async.sync import sync as install
+
+    sentence = other_store(setup.paths, os.environ, setup.folders)
+    if sentence:
+        setup.output.warning(sentence)
+    last, started = progress.Snapshot(setup.server_url), time.monotonic()
+    output = setup.output
+    with showing(output.note, quiet=output.quiet, still=setup.settings.headless) as show:
+
+        def watch(snapshot: Snapshot) -> None:
+            nonlocal last
+            last = snapshot
+            show(snapshot)
+
+        try:
+            await asyncio.sleep(random.uniform(0, setup.settings.start_jitter))
+            async with setup.open_server() as server:
+                return await install(
+                    server,
+                    setup.store,
+                    setup.settings.choice,
+                    platform=setup.settings.platform,
+                    jobs=setup.settings.jobs,
+                    rate=setup.settings.limit_rate,
+                    dry_run=dry_run,
+                    progress=watch,
+                )
+        except asyncio.CancelledError:
+            error = interrupt.error()
+            if error is None:
+                raise
+            return progress.report_of(last, time.monotonic() - started, error)

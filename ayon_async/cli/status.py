@@ -1,0 +1,43 @@
+"""``ayon-async status``: compare the store with the bundle and change nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from ayon_async.cli import command, options
+
+if TYPE_CHECKING:
+    from ayon_async.cli.setup import Setup
+
+
+def status(
+    ctx: typer.Context,
+    server: options.Server = None,
+    bundle: options.Bundle = None,
+    use_staging: options.UseStaging = False,
+    use_dev: options.UseDev = False,
+    project: options.Project = None,
+    platform: options.Platform = None,
+    storage_dir: options.StorageDir = None,
+    launcher_layout: options.LauncherLayout = False,
+    as_json: options.AsJson = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+    log_file: options.LogFile = None,
+    headless: options.Headless = False,
+) -> None:
+    """Say what is missing of the bundle; with exit code 1 where something is."""
+    command.run(ctx, _status)
+
+
+async def _status(setup: Setup) -> command.Answer:
+    from ayon_async.cli.reports import answer_of, status_text
+    from ayon_async.sync import status as survey
+
+    async with setup.open_server() as server:
+        report = await survey(server, setup.store, setup.settings.choice, platform=setup.settings.platform)
+    missing = any(item.state == "planned" for item in report.items)
+    return answer_of(report, status_text(report), report.exit_code or int(missing))
