@@ -104,6 +104,8 @@ class _Run:
             await work
         except AyonAsyncError as failure:
             error = failure
+        except BaseExceptionGroup as group:
+            error = _first(group)
         finally:
             snapshot = self._ledger.finish()
         report = report_of(snapshot, time.monotonic() - self._started, error)
@@ -269,6 +271,18 @@ class _Run:
             await self._store.update_lists(self._held)
         except StoreError as error:
             self._warnings.append(error.message)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> AyonAsyncError:
+    """The first of our own errors in a group of tasks; the group itself is raised where there are others in it."""
+    ours, others = group.split(AyonAsyncError)
+    if ours is None or others is not None:
+        raise group
+    first: BaseException = ours
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, AyonAsyncError)
+    return first
 
 
 def _record(fetched: Fetched, unpacked: Unpacked, server: str) -> Record:
