@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from ayon_async.errors import ArchiveError
 from ayon_async.locate import Job
@@ -26,20 +27,27 @@ async def acquired(
         TransferError, AccessDenied: No source gives it.
         StoreError: It can't be written.
     """
-    part = store.part(job.item.kind, _key(job))
+    part = part_of(job, store)
     # Two items, bundles or processes may want the same archive: one at a time collects its bytes.
-    async with store.lease(job.item.kind, part.stem, lambda: entry.set(phase=Phase.WAITING)):
+    async with store.lease(job.item.kind, part.stem, lambda: entry.set(phase=Phase.WAITING)) as taken_over:
+        if taken_over:
+            # Its former holder may come back and write on into the file that it has open: let it have that one.
+            await in_thread(remove_part, part)
         fetched = await transfers.fetch(job.archive, part, entry, whole=whole)
         with fetched.file:
             try:
                 yield fetched
             except ArchiveError:
-                await in_thread(lambda: remove_part(part))  # of a bad archive nothing is worth keeping
+                await in_thread(remove_part, part)  # of a bad archive nothing is worth keeping
                 raise
-            await in_thread(lambda: remove_part(part))
+            await in_thread(remove_part, part)
 
 
-def _key(job: Job) -> str:
-    """What tells this archive from others: its attested checksum, else where it is; the sidecar knows its state."""
+def part_of(job: Job, store: Store) -> Path:
+    """Where the archive's bytes are collected.
+
+    Named by what tells this archive from others: its attested checksum, else where it is; the sidecar knows its state.
+    """
     checksum = job.archive.checksum
-    return f"{checksum.algorithm}:{checksum.digest}" if checksum else job.archive.sources[0].location
+    key = f"{checksum.algorithm}:{checksum.digest}" if checksum else job.archive.sources[0].location
+    return store.root(job.item.kind).part(key)

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from ayon_async.choice import BundleChoice
 from ayon_async.report import ItemReport, SyncReport
 from ayon_async.resolve import IN_DEVELOPMENT
-from ayon_async.store import Store
 
 
 def launcher_variables(
     report: SyncReport,
-    store: Store,
     choice: BundleChoice,
     *,
+    addons: Path,
+    dependencies: Path,
     key: str | None,
     site_id: str | None = None,
     environ: Mapping[str, str] = os.environ,
@@ -28,13 +29,13 @@ def launcher_variables(
 
     Args:
         report: Of a sync that left nothing missing.
-        store: Where it put things.
         choice: Which bundle it was asked for.
+        addons: The store's folder of addons.
+        dependencies: The store's folder of dependency packages.
         key: The API key or token in use.
         site_id: The launcher's id of this machine, where it has one.
         environ: What is set already; entries of its ``PYTHONPATH`` stay, in front.
     """
-    addons, dependencies = store.root("addon"), store.root("dependency_package")
     staging = choice.staging and not report.is_dev
     variables: dict[str, str | None] = {
         "AYON_SERVER_URL": report.server,

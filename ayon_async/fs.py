@@ -99,6 +99,23 @@ def write_new(path: Path, data: bytes, mode: int = 0o644, *, flushed: bool = Tru
         os.close(fd)
 
 
+def write_first(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Create a small file whole: whoever is first wins, and nobody ever reads a part of it.
+
+    Raises:
+        FileExistsError: Somebody else was first.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        write_new(temporary, data, mode)
+        if sys.platform == "win32":
+            os.rename(long_path(temporary), long_path(path))  # does not replace there
+        else:
+            os.link(temporary, path)
+    finally:
+        remove(temporary)
+
+
 def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, flushed: bool = True) -> None:
     """Replace a small file by one rename; readers see the old or the new content, never a part."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")

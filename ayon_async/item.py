@@ -63,6 +63,6 @@ def folder_problem(name: str) -> str | None:
         (name != name.rstrip(". "), "a dot or space at its end"),
         (bool(_DEVICES.fullmatch(name)), "a name that Windows keeps for a device"),
         (name.casefold() in _OURS, "the name of one of the store's own files"),
-        (len(name.encode("utf-8", "replace")) > 240, "more than 240 bytes"),
+        (len(name.encode("utf-8", "replace")) > 200, "more than 200 bytes"),
     )
     return next((words for problem, words in problems if problem), None)

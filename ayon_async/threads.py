@@ -14,15 +14,16 @@ T = TypeVar("T")
 
 
 async def in_thread(
-    work: Callable[[], T], *, executor: Executor | None = None, stop: threading.Event | None = None
+    work: Callable[..., T], *args: object, executor: Executor | None = None, stop: threading.Event | None = None
 ) -> T:
     """Run the work in a thread; when this task is cancelled, wait for the thread before going on.
 
     Args:
+        args: Of the work.
         executor: The loop's own one where None.
         stop: Set on cancellation, for work that looks at it.
     """
-    return await ended(asyncio.get_running_loop().run_in_executor(executor, work), stop)
+    return await ended(asyncio.get_running_loop().run_in_executor(executor, work, *args), stop)
 
 
 async def ended(future: asyncio.Future[T], stop: threading.Event | None = None) -> T:

@@ -1,41 +1,38 @@
 """What is on disk: a folder for each item, with its record inside, made visible by one rename.
 
-The layout is the official launcher's, so that either finds what the other installed. Everything that is only ours lies
-in ``.ayon-async/`` inside each of the two folders, which may be on different file systems:
-
-* ``parts/`` what has arrived of archives,
-* ``staging/`` folders being filled, and such as were set aside,
-* ``locks/`` one file for each item that somebody worked on,
-* ``clientless.json`` addons that have nothing to install here.
+The layout is the official launcher's, so that either finds what the other installed; `layout` says where things lie,
+`record` what they say of themselves, `staging` how they get there, `lease` who may work on them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
-import uuid
+import contextlib
+import functools
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import filelock
+from typing import TypeVar
 
 from ayon_async import fs
 from ayon_async.errors import StoreError
 from ayon_async.item import Item
 from ayon_async.report import Kind
-from ayon_async.store import index
-from ayon_async.store.record import File, Record, now, read_progress, read_record, write_records
+from ayon_async.store import guard, index, lease, staging
+from ayon_async.store.layout import Root
+from ayon_async.store.marker import Marker, agree
+from ayon_async.store.record import File, Progress, Record, now, read_progress, read_record, write_records
 from ayon_async.threads import in_thread
 
 __all__ = ["File", "Held", "Record", "Store", "now"]
 
-OURS = ".ayon-async"
-_INDEX = {"addon": "addons.json", "dependency_package": "dependency.json"}
+MOVING_SECONDS = 20.0
+"""How long the launcher waits for another launcher that does not go on; so do we."""
 _POLL = 0.2
+_WEEK = 7 * 24 * 3600
 T = TypeVar("T")
 
 
@@ -58,10 +55,28 @@ class Store:
     Args:
         addons: Holds a folder for each addon version.
         dependencies: Holds a folder for each dependency package.
+        owner: User id that may own the folders besides this user and root.
+        trusted: Whether folders that other users could write are used all the same.
+        group_writable: Whether what is installed may be written by its group.
     """
 
-    def __init__(self, addons: Path, dependencies: Path) -> None:
-        self._roots: dict[Kind, Path] = {"addon": addons.absolute(), "dependency_package": dependencies.absolute()}
+    def __init__(
+        self,
+        addons: Path,
+        dependencies: Path,
+        *,
+        owner: int | None = None,
+        trusted: bool = False,
+        group_writable: bool = False,
+    ) -> None:
+        self._roots: dict[Kind, Root] = {
+            "addon": Root("addon", addons.absolute()),
+            "dependency_package": Root("dependency_package", dependencies.absolute()),
+        }
+        self._markers: dict[Kind, Marker] = {}
+        self._owner = owner
+        self._trusted = trusted
+        self.group_writable = group_writable
 
     @classmethod
     def at(cls, storage_dir: Path | str) -> Store:
@@ -69,56 +84,53 @@ class Store:
         root = Path(storage_dir)
         return cls(root / "addons", root / "dependency_packages")
 
-    def root(self, kind: Kind) -> Path:
+    def root(self, kind: Kind) -> Root:
         """The folder that items of this kind lie in."""
         return self._roots[kind]
 
     def path(self, item: Item) -> Path:
         """The item's own folder, whether it is there or not."""
-        return self._roots[item.kind] / item.folder
-
-    def part(self, kind: Kind, key: str) -> Path:
-        """Where to collect an archive's bytes; the key tells one archive from another."""
-        return self._ours(kind) / "parts" / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.part"
-
-    def _ours(self, kind: Kind) -> Path:
-        return self._roots[kind] / OURS
+        return self._roots[item.kind].item(item)
 
     # --- what is there ----------------------------------------------------------------------------------------------
 
-    async def held(self, items: Iterable[Item]) -> dict[Item, Held]:
-        """Those of the items that are completely on disk.
+    async def check(self) -> None:
+        """Make sure that the folders are folders, and that no other user could have filled them.
 
         Raises:
-            StoreError: A folder of the store is something else, or can't be read.
+            StoreError: They are not; the hint says how to mend it.
         """
-        return await asyncio.to_thread(self._scan, tuple(items))
+
+        def check() -> None:
+            for root in self._roots.values():
+                if root.path.exists() and not root.path.is_dir():
+                    hint = "Choose another one with --storage-dir."
+                    raise StoreError(f"The store's folder {root.path} is a file.", hint)
+            if not self._trusted:
+                guard.check_neighbours(self._roots.values(), self._owner)
+
+        await self._in_thread(check, self._roots["addon"])
+
+    async def held(self, items: Iterable[Item]) -> dict[Item, Held]:
+        """Those of the items that are completely on disk."""
+        return await in_thread(self._scan, tuple(items))
 
     def _scan(self, items: tuple[Item, ...]) -> dict[Item, Held]:
-        for root in self._roots.values():
-            _check_folder(root)
         found = {}
         for item in items:
-            for path in self._places(item):
+            root = self._roots[item.kind]
+            for path in root.places(item):
                 progress = read_progress(path)
                 # No progress file, but the folder and an entry in the list: an old launcher was here.
-                old = progress is None and path.is_dir() and index.has(self._list(item.kind), item)
+                old = progress is None and path.is_dir() and index.has(index.read(root.list), item)
                 if old or (progress is not None and progress.state == "done"):
                     found[item] = Held(path, read_record(path))
                     break
         return found
 
-    def _list(self, kind: Kind) -> dict[str, Any]:
-        return index.read(self._roots[kind] / _INDEX[kind])
-
-    def _places(self, item: Item) -> tuple[Path, ...]:
-        path = self.path(item)
-        # Newer launchers take a dependency package's folder without the archive's ending as well.
-        return (path,) if item.kind == "addon" or not path.suffix else (path, path.with_suffix(""))
-
     async def clientless(self, server: str) -> frozenset[Item]:
         """Addons that this server was seen to have no client part of."""
-        return await asyncio.to_thread(index.read_clientless, self._clientless_file(), server)
+        return await in_thread(index.read_clientless, self._roots["addon"].clientless, server)
 
     async def remember_clientless(self, server: str, items: Iterable[Item]) -> None:
         """Remember what has no client part, so that the next run need not ask.
@@ -126,15 +138,13 @@ class Store:
         Raises:
             StoreError: It can't be written.
         """
+        await self.prepare("addon")
+        root = self._roots["addon"]
+        await self._in_thread(lambda: index.write_clientless(root.clientless, server, items), root)
 
-        def write() -> None:
-            self._prepare("addon")
-            index.write_clientless(self._clientless_file(), server, items)
-
-        await self._in_thread(write, self._roots["addon"])
-
-    def _clientless_file(self) -> Path:
-        return self._ours("addon") / "clientless.json"
+    async def room(self, needs: Iterable[tuple[Kind, int]]) -> tuple[guard.Room, ...]:
+        """Whether archives of these sizes fit, on each file system; see `guard.room`."""
+        return await in_thread(guard.room, [(self._roots[kind], size) for kind, size in needs])
 
     # --- changing it ------------------------------------------------------------------------------------------------
 
@@ -142,92 +152,103 @@ class Store:
         """Make the folders for items of this kind.
 
         Raises:
-            StoreError: They can't be made or written.
+            StoreError: They can't be made or written, or belong to a newer program.
         """
-        await self._in_thread(lambda: self._prepare(kind), self._roots[kind])
+        if kind in self._markers:
+            return
+        root = self._roots[kind]
 
-    def _prepare(self, kind: Kind) -> None:
-        ours = self._ours(kind)
-        fs.make_folders(self._roots[kind])
-        fs.make_folders(ours)
-        for name, mode in (("parts", 0o700), ("staging", 0o700), ("locks", 0o755)):
-            fs.make_folders(ours / name, mode)
+        def make() -> Marker:
+            fs.make_folders(root.path)
+            fs.make_folders(root.ours)
+            for folder, mode in ((root.parts, 0o700), (root.staging, 0o700), (root.locks, 0o755)):
+                fs.make_folders(folder, mode)
+            return agree(root.marker)
+
+        self._markers[kind] = await self._in_thread(make, root)
 
     @asynccontextmanager
-    async def lease(self, kind: Kind, name: str, waiting: Callable[[], None]) -> AsyncIterator[None]:
-        """Hold the right to work on an item or a part; for items it only saves work: the rename makes it right.
+    async def lease(self, kind: Kind, name: str, waiting: Callable[[], None]) -> AsyncIterator[bool]:
+        """Hold the right to work on an item or a part, in a prepared folder.
 
         Args:
             name: The item's folder, or the part's key.
             waiting: Called once where somebody else holds it.
 
+        Yields:
+            Whether it was taken from a holder that may come back.
+
         Raises:
             StoreError: There can't be a lock.
         """
-        lock = filelock.FileLock(self._ours(kind) / "locks" / f"{name}.lock", thread_local=False)
-        told = False
-        while True:
+        root = self._roots[kind]
+        async with contextlib.AsyncExitStack() as stack:
             try:
-                lock.acquire(blocking=False)
-                break
-            except filelock.Timeout:
-                if not told:
-                    waiting()
-                    told = True
-                await asyncio.sleep(_POLL)
+                holding = lease.hold(root.locks, name, self._markers[kind].locks, waiting)
+                taken_over = await stack.enter_async_context(holding)
             except OSError as error:
-                raise fs.explain(error, self._roots[kind]) from error
-        try:
-            yield
-        finally:
-            lock.release()
+                raise fs.explain(error, root.locks) from error
+            yield taken_over
+
+    async def settled(self, item: Item) -> None:
+        """Wait while an official launcher is filling the item's folder, until it goes on no more."""
+        path = self.path(item)
+        seen: Progress | None = None
+        since = time.monotonic()
+        while (progress := await in_thread(read_progress, path)) and progress.state == "moving":
+            if progress != seen:
+                seen, since = progress, time.monotonic()
+            elif time.monotonic() - since >= MOVING_SECONDS:
+                return
+            await asyncio.sleep(_POLL)
 
     def staging(self, item: Item) -> Path:
         """A new private place to unpack the item into, on the same file system as its folder."""
-        return self._ours(item.kind) / "staging" / uuid.uuid4().hex
+        return staging.new(self._roots[item.kind], item)
 
-    async def commit(self, item: Item, staged: Path, record: Record, files: list[File], started: str) -> Held:
-        """Make the staged folder the item's, by one rename; who comes second accepts what is there.
+    async def leftover(self, item: Item) -> tuple[Path, Record] | None:
+        """A complete staged folder of the item that a killed run left; incomplete ones are removed.
+
+        Call it while holding the item's lease.
+        """
+        root = self._roots[item.kind]
+        return await self._in_thread(lambda: staging.clear(root, item), root)
+
+    async def seal(self, item: Item, staged: Path, record: Record, files: list[File], started: str) -> None:
+        """Write the records into a staged folder: from then on it is complete, though not in its place.
 
         Args:
-            staged: The complete folder, in `staging`; gone when this returns.
             started: When the work on the item began, as `now` writes it.
+
+        Raises:
+            StoreError: They can't be written.
+        """
+        await self._in_thread(lambda: write_records(staged, record, files, started), self._roots[item.kind])
+
+    async def commit(self, item: Item, staged: Path) -> Held:
+        """Make a sealed folder the item's, by one rename; who comes second accepts what is there.
 
         Raises:
             StoreError: The folder can't be put in place; what was there before is there again.
         """
-        return await self._in_thread(lambda: self._commit(item, staged, record, files, started), self._roots[item.kind])
+        root, stop = self._roots[item.kind], threading.Event()
 
-    def _commit(self, item: Item, staged: Path, record: Record, files: list[File], started: str) -> Held:
-        path = self.path(item)
-        try:
-            write_records(staged, record, files, started)
-            aside = self._set_aside(item, path)
+        def commit() -> Held:
             try:
-                fs.rename(staged, path)
+                staging.put_in_place(root, item, staged, stop)
             except OSError:
-                if aside is not None:
-                    fs.rename(aside, path)
-                    aside = None
-                raise
-        except OSError:
-            there = self._scan((item,)).get(item)
-            if there is None:
-                raise
-            return there
-        finally:
-            fs.remove_tree(staged)
-        fs.flush_folder(path.parent)
-        if aside is not None:
-            fs.remove_tree(aside)
-        return Held(path, record)
+                there = self._scan((item,)).get(item)
+                fs.remove_tree(staged)
+                if there is None:
+                    raise
+                return there
+            return Held(root.item(item), read_record(root.item(item)))
 
-    def _set_aside(self, item: Item, path: Path) -> Path | None:
-        if not os.path.lexists(path) or item in self._scan((item,)):
-            return None
-        aside = self.staging(item)
-        fs.rename(path, aside)
-        return aside
+        return await self._in_thread(commit, root, stop)
+
+    async def discard(self, staged: Path) -> None:
+        """Remove a staged folder."""
+        await in_thread(fs.remove_tree, staged)
 
     async def update_lists(self, held: Mapping[Item, Held]) -> None:
         """Add to the launcher's lists what they lack of these items.
@@ -235,23 +256,46 @@ class Store:
         Raises:
             StoreError: A list can't be written.
         """
+        for root in self._roots.values():
+            records = [(item, entry.record) for item, entry in held.items() if item.kind == root.kind]
+            if records:
+                lock = root.locks / "lists.lock"
+                await self._in_thread(functools.partial(index.merge, root.list, lock, records), root)
 
-        def update() -> None:
-            for kind, root in self._roots.items():
-                records = [(item, entry.record) for item, entry in held.items() if item.kind == kind]
-                if records:
-                    index.merge(root / _INDEX[kind], self._ours(kind) / "locks" / "lists.lock", records)
+    async def sweep(self) -> None:
+        """Remove what killed runs left behind and parts that nobody went on with for a week.
 
-        await self._in_thread(update, self._roots["addon"])
+        What somebody works on just now is left alone.
+        """
+        for root in self._roots.values():
+            names = await in_thread(staging.names, root)
+            old = await in_thread(_old_parts, root)
+            if names or old:
+                await self.prepare(root.kind)
+                await self._in_thread(functools.partial(self._sweep, root, names, old), root)
 
-    @staticmethod
-    async def _in_thread(work: Callable[[], T], path: Path) -> T:
+    def _sweep(self, root: Root, names: set[str], old: list[Path]) -> None:
+        protocol = self._markers[root.kind].locks
+        for name in names:
+            with lease.hold_now(root.locks, name, protocol) as mine:
+                if mine:
+                    staging.remove(root, name)
+        for part in old:
+            with lease.hold_now(root.locks, part.stem, protocol) as mine:
+                if mine:
+                    fs.remove(part.with_suffix(".json"))
+                    fs.remove(part)
+
+    async def _in_thread(self, work: Callable[[], T], root: Root, stop: threading.Event | None = None) -> T:
         try:
-            return await in_thread(work)
+            return await in_thread(work, stop=stop)
         except OSError as error:
-            raise fs.explain(error, path) from error
+            raise fs.explain(error, root.path) from error
 
 
-def _check_folder(root: Path) -> None:
-    if root.exists() and not root.is_dir():
-        raise StoreError(f"The store's folder {root} is a file.", "Choose another one with --storage-dir.")
+def _old_parts(root: Root) -> list[Path]:
+    """Parts and sidecars without one that were not written to for a week."""
+    oldest = time.time() - _WEEK
+    with contextlib.suppress(OSError):  # no store yet, or another user's
+        return [path for path in root.parts.glob("*.part") if path.stat().st_mtime < oldest]
+    return []

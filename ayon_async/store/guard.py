@@ -1,0 +1,85 @@
+"""What must hold before anything is written: nobody else can tamper with the store, and there is room."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import stat
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ayon_async.errors import StoreError
+from ayon_async.store.layout import Root
+
+
+def check_neighbours(roots: Iterable[Root], owner: int | None) -> None:
+    """Refuse folders that another user of this machine could fill with code for us to run.
+
+    Args:
+        owner: User id that may own the store besides this user and root.
+
+    Raises:
+        StoreError: A folder is world-writable or somebody else's; the hint is the command that mends it.
+    """
+    if sys.platform == "win32":
+        return  # folders below the user's profile are the user's alone there
+    allowed = {os.geteuid(), 0, owner}
+    for folder in (path for root in roots for path in (root.path, root.ours)):
+        try:
+            found = folder.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        quoted = shlex.quote(str(folder))
+        go_on = "or go on with --trust-store."
+        if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_IWOTH:
+            message = f"The store's folder {folder} can be written by every user of this machine."
+            raise StoreError(message, f"Mend it with: chmod o-w {quoted} - {go_on}")
+        if found.st_uid not in allowed:
+            message = f"The store's folder {folder} belongs to another user (id {found.st_uid})."
+            raise StoreError(message, f"Mend it with: sudo chown -R {os.geteuid()} {quoted} - {go_on}")
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Whether there is room on one file system.
+
+    Attributes:
+        path: A folder on it.
+        needed: Bytes that will be needed at the least.
+        free: Bytes that are free.
+    """
+
+    path: Path
+    needed: int
+    free: int
+
+    @property
+    def enough(self) -> bool:
+        """False where it is known not to fit."""
+        return self.needed <= self.free
+
+
+def room(needs: Iterable[tuple[Root, int]]) -> tuple[Room, ...]:
+    """The room on each of the file systems that something is needed on.
+
+    Args:
+        needs: Bytes of archives still to come, by the folder that they come to. Unpacked they take at least as much
+            once more: a lower bound, since how much more is known only when they are here.
+    """
+    totals: dict[int, Room] = {}
+    for root, size in needs:
+        path = _existing(root.path)
+        device = path.stat().st_dev
+        before = totals.get(device)
+        free = shutil.disk_usage(path).free
+        totals[device] = Room(root.path, (before.needed if before else 0) + 2 * size, free)
+    return tuple(totals.values())
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path

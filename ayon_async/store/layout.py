@@ -1,0 +1,73 @@
+"""Where things lie in one of the store's two folders."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ayon_async.item import Item
+from ayon_async.report import Kind
+
+_LISTS: dict[Kind, str] = {"addon": "addons.json", "dependency_package": "dependency.json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The folder that items of one kind lie in; everything that is only ours is in ``.ayon-async/`` inside it.
+
+    Attributes:
+        kind: Of the items.
+        path: The folder, absolute.
+    """
+
+    kind: Kind
+    path: Path
+
+    @property
+    def ours(self) -> Path:
+        """Everything that is only ours."""
+        return self.path / ".ayon-async"
+
+    @property
+    def parts(self) -> Path:
+        """What has arrived of archives; private."""
+        return self.ours / "parts"
+
+    @property
+    def staging(self) -> Path:
+        """Folders being filled, and such as were set aside; private."""
+        return self.ours / "staging"
+
+    @property
+    def locks(self) -> Path:
+        """One file for each thing that somebody works or worked on."""
+        return self.ours / "locks"
+
+    @property
+    def marker(self) -> Path:
+        """What kind of store this is."""
+        return self.ours / "store.json"
+
+    @property
+    def clientless(self) -> Path:
+        """Addons that have nothing to install here."""
+        return self.ours / "clientless.json"
+
+    @property
+    def list(self) -> Path:
+        """The launcher's list of what it installed."""
+        return self.path / _LISTS[self.kind]
+
+    def part(self, key: str) -> Path:
+        """Where to collect an archive's bytes; the key tells one archive from another."""
+        return self.parts / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.part"
+
+    def item(self, item: Item) -> Path:
+        """The item's own folder."""
+        return self.path / item.folder
+
+    def places(self, item: Item) -> tuple[Path, ...]:
+        """Where the item may be: newer launchers leave out the ending of a dependency package's name."""
+        path = self.item(item)
+        return (path,) if item.kind == "addon" or not path.suffix else (path, path.with_suffix(""))

@@ -1,0 +1,121 @@
+"""The first half of the story: which bundle, what of it is missing, and where that may be had."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from ayon_async import model
+from ayon_async.choice import BundleChoice
+from ayon_async.errors import StoreError
+from ayon_async.item import Item
+from ayon_async.locate import NO_CLIENT, Details, Job, locate
+from ayon_async.plan import make_plan
+from ayon_async.progress import Ledger
+from ayon_async.report import ItemReport
+from ayon_async.resolve import IN_DEVELOPMENT, Chosen, choose_bundle, merge_project, project_bundle_name, wanted_items
+from ayon_async.server import AyonServer
+from ayon_async.store import Held, Store
+from ayon_async.transfer import probe
+
+_PROBES = 16
+
+
+@dataclass(slots=True)
+class Survey:
+    """What was found; the outcomes that are clear already are in the ledger.
+
+    Attributes:
+        chosen: The bundle.
+        held: Items that are on disk.
+        jobs: What is missing and can be fetched.
+        warnings: What a person should know.
+    """
+
+    chosen: Chosen
+    held: dict[Item, Held]
+    jobs: list[Job] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+async def look(server: AyonServer, store: Store, choice: BundleChoice, platform: str, ledger: Ledger) -> Survey:
+    """Find out what is missing, and where it may be had; one request where nothing is.
+
+    Raises:
+        ServerError, AccessDenied, BundleError: The server gives no answer, does not let us, has no such bundle.
+        StoreError: The store can't be used.
+    """
+    await store.check()
+    chosen = await _choose(server, choice)
+    wanted = wanted_items(chosen.bundle, platform)
+    ledger.begin(chosen.bundle.name, chosen.variant, [entry.item for entry in wanted])
+    survey = Survey(chosen, await store.held(entry.item for entry in wanted if entry.outcome is None))
+    plan = make_plan(wanted, survey.held, await store.clientless(server.url))
+    if plan.missing:
+        # The details are fetched anyway, so what was remembered is looked at anew.
+        plan = make_plan(wanted, survey.held, frozenset())
+    _settle(plan.outcomes.values(), ledger, survey)
+    if plan.missing:
+        details = await _details(server, plan.missing)
+        located = [locate(item, details, server, platform) for item in plan.missing]
+        outcomes = [outcome for outcome in located if isinstance(outcome, ItemReport)]
+        _settle(outcomes, ledger, survey)
+        await _remember_clientless(outcomes, server, store)
+        survey.jobs = [job for job in located if isinstance(job, Job)]
+    return survey
+
+
+async def _choose(server: AyonServer, choice: BundleChoice) -> Chosen:
+    user = (await server.me()).name if choice.dev else None
+    bundles = await server.bundles()
+    chosen = choose_bundle(bundles, choice, user)
+    own = await server.project_bundles(choice.project) if choice.project else model.ProjectBundles()
+    project = project_bundle_name(bundles, chosen, choice, own)
+    if project is None:
+        return chosen
+    versions = await server.project_addons(chosen.studio_bundle, project, chosen.variant)
+    return merge_project(bundles, chosen, project, versions)
+
+
+async def _details(server: AyonServer, missing: tuple[Item, ...]) -> Details:
+    """What the server knows of the missing kinds of items; nothing is asked for kinds that are all there."""
+    kinds = {item.kind for item in missing}
+    async with asyncio.TaskGroup() as group:
+        addons = group.create_task(server.addons()) if "addon" in kinds else None
+        packages = group.create_task(server.dependency_packages()) if "dependency_package" in kinds else None
+    return Details.of(addons.result() if addons else (), packages.result() if packages else ())
+
+
+def _settle(outcomes: Iterable[ItemReport], ledger: Ledger, survey: Survey) -> None:
+    for outcome in outcomes:
+        ledger[Item(outcome.kind, outcome.name, outcome.version)].end(outcome)
+        if outcome.reason == IN_DEVELOPMENT and (outcome.path is None or not outcome.path.exists()):
+            where = outcome.path or "the folder that the bundle should name"
+            survey.warnings.append(f"{outcome.label} is in development, but {where} is absent.")
+
+
+async def _remember_clientless(outcomes: list[ItemReport], server: AyonServer, store: Store) -> None:
+    items = [Item(outcome.kind, outcome.name, outcome.version) for outcome in outcomes if outcome.reason == NO_CLIENT]
+    if items:
+        with contextlib.suppress(StoreError):  # a read-only store asks again next time
+            await store.remember_clientless(server.url, items)
+
+
+async def learn_sizes(jobs: list[Job], server: AyonServer, ledger: Ledger) -> list[Job]:
+    """The jobs with the sizes that the server did not give, where the archives' own sources give them."""
+    gate = asyncio.Semaphore(_PROBES)
+
+    async def learn(job: Job) -> Job:
+        size = job.archive.size
+        if size is None:
+            async with gate:
+                size = await probe(job.archive.sources[0], server)
+        if size is not None:
+            ledger[job.item].set(size=size)
+        return replace(job, archive=replace(job.archive, size=size))
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(learn(job)) for job in jobs]
+    return [task.result() for task in tasks]
