@@ -1,6 +1,6 @@
 """Signing in to a server and out again: with a password, with a key, or with the server's own page in a browser.
 
-Each way ends with a token that the server has accepted; `keep` puts it where the official launcher looks for it too.
+Each way ends with a token that the server has accepted; `Credentials.save` keeps it where the official launcher looks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from ayon_async.credentials import Credentials
-from ayon_async.errors import AyonAsyncError, LoginFailed
+from ayon_async.errors import AyonAsyncError, LoginFailed, NotSignedIn
 from ayon_async.server import AyonServer
 
 BROWSER_SECONDS = 180.0
@@ -91,6 +91,18 @@ async def sign_in_with_browser(
             raise LoginFailed(message, "Try again; AYON servers before 1.3.2 can't do this.") from error
 
 
+async def signed_in_already(server: AyonServer, credentials: Credentials) -> SignedIn | None:
+    """Whose token is kept for the server, the official launcher's login included; None where there is no valid one."""
+    try:
+        kept = await asyncio.to_thread(credentials.load, server.url)
+        if kept is None:
+            return None
+        server.use_token(kept.token)
+        return SignedIn((await server.me()).name, kept.token)
+    except NotSignedIn:
+        return None
+
+
 async def _verified(server: AyonServer, token: str) -> SignedIn:
     """Who has this token, by the server's own word.
 
@@ -104,16 +116,7 @@ async def _verified(server: AyonServer, token: str) -> SignedIn:
     return SignedIn(user.name, token)
 
 
-# --- keeping it -----------------------------------------------------------------------------------------------------
-
-
-async def keep(server: AyonServer, signed_in: SignedIn, credentials: Credentials) -> str:
-    """Keep the token for the next time, and the server as the last one; returns where it went, in words.
-
-    Raises:
-        AyonAsyncError: It could be kept nowhere.
-    """
-    return await asyncio.to_thread(credentials.save, server.url, signed_in.token)
+# --- signing out ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

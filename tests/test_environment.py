@@ -21,25 +21,27 @@ async def dev() -> AsyncIterator[DevServer]:
         yield dev
 
 
-async def synced(dev: DevServer, store: Store, choice: BundleChoice) -> SyncReport:
+async def synced(dev: DevServer, addons: Path, dependencies: Path, choice: BundleChoice) -> SyncReport:
     async with AyonServer(dev.url, api_key="artist-key") as server:
-        report = await sync(server, store, choice)
+        report = await sync(server, Store(addons, dependencies), choice)
     report.raise_for_error()
     return report
 
 
 async def variables(
-    dev: DevServer, store: Store, choice: BundleChoice, environ: dict[str, str] | None = None
+    dev: DevServer, root: Path, choice: BundleChoice, environ: dict[str, str] | None = None
 ) -> dict[str, str | None]:
-    report = await synced(dev, store, choice)
-    return launcher_variables(report, store, choice, key="artist-key", environ=environ or {})
+    addons, dependencies = root / "addons", root / "dependency_packages"
+    report = await synced(dev, addons, dependencies, choice)
+    return launcher_variables(
+        report, choice, addons=addons, dependencies=dependencies, key="artist-key", environ=environ or {}
+    )
 
 
 async def test_production(dev: DevServer, tmp_path: Path) -> None:
-    store = Store.at(tmp_path)
     package = tmp_path / f"dependency_packages/ayon_tiny_{this_platform()}.zip/dependencies"
     addons = [tmp_path / "addons" / name for name in ("core_1.0.0", "maya_1.0.0", "nuke_1.0.0")]
-    assert await variables(dev, store, BundleChoice()) == {
+    assert await variables(dev, tmp_path, BundleChoice()) == {
         "AYON_SERVER_URL": dev.url,
         "AYON_API_KEY": "artist-key",
         "AYON_STUDIO_BUNDLE_NAME": "prod",
@@ -58,17 +60,16 @@ async def test_production(dev: DevServer, tmp_path: Path) -> None:
 async def test_python_path_keeps_what_was_there_in_front_and_names_nothing_twice(
     dev: DevServer, tmp_path: Path
 ) -> None:
-    store = Store.at(tmp_path)
     maya = str(tmp_path / "addons/maya_1.0.0")
     existing = os.pathsep.join(["/studio", "", maya])
-    found = await variables(dev, store, BundleChoice(), {"PYTHONPATH": existing})
+    found = await variables(dev, tmp_path, BundleChoice(), {"PYTHONPATH": existing})
     entries = str(found["PYTHONPATH"]).split(os.pathsep)
     assert entries[:3] == ["/studio", maya, str(tmp_path / "addons/core_1.0.0")]
     assert entries.count(maya) == 1
 
 
 async def test_staging(dev: DevServer, tmp_path: Path) -> None:
-    found = await variables(dev, Store.at(tmp_path), BundleChoice(staging=True))
+    found = await variables(dev, tmp_path, BundleChoice(staging=True))
     assert (found["AYON_BUNDLE_NAME"], found["AYON_STUDIO_BUNDLE_NAME"]) == ("staging", "staging")
     assert (found["AYON_USE_STAGING"], found["AYON_USE_DEV"]) == ("1", None)
     assert found["AYON_DEFAULT_SETTINGS_VARIANT"] == "staging"
@@ -80,7 +81,7 @@ async def test_development(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
-    found = await variables(dev, Store.at(tmp_path), choice)
+    found = await variables(dev, tmp_path, choice)
     assert (found["AYON_USE_DEV"], found["AYON_USE_STAGING"]) == ("1", None)
     assert found["AYON_DEFAULT_SETTINGS_VARIANT"] == found["AYON_BUNDLE_NAME"] == "dev-artist"
     entries = [Path(entry).name for entry in str(found["PYTHONPATH"]).split(os.pathsep)]
@@ -89,7 +90,7 @@ async def test_development(
 
 
 async def test_project(dev: DevServer, tmp_path: Path) -> None:
-    found = await variables(dev, Store.at(tmp_path), BundleChoice(project="demo"))
+    found = await variables(dev, tmp_path, BundleChoice(project="demo"))
     assert found["AYON_PROJECT_NAME"] == "demo"
     assert found["AYON_BUNDLE_NAME"] == "__project__demo__production"
     assert found["AYON_STUDIO_BUNDLE_NAME"] == "prod"
@@ -98,24 +99,26 @@ async def test_project(dev: DevServer, tmp_path: Path) -> None:
 
 
 async def test_two_roots_and_a_package_without_dependencies(dev: DevServer, tmp_path: Path) -> None:
-    store = Store(tmp_path / "local/addons", tmp_path / "shared/packages")
-    report = await synced(dev, store, BundleChoice())
+    addons, dependencies = tmp_path / "local/addons", tmp_path / "shared/packages"
+    report = await synced(dev, addons, dependencies, BundleChoice())
     (package,) = (item for item in report.items if item.kind == "dependency_package")
     assert package.path is not None
     (package.path / "dependencies").rename(package.path / "moved")
-    found = launcher_variables(report, store, BundleChoice(), key=None, site_id="blue-fox", environ={})
+    # What is missing is on no path either.
+    items = tuple(replace(item, state="failed") if item.name == "maya" else item for item in report.items)
+    found = launcher_variables(
+        replace(report, items=items),
+        BundleChoice(),
+        addons=addons,
+        dependencies=dependencies,
+        key=None,
+        site_id="blue-fox",
+        environ={},
+    )
     assert "AYON_LAUNCHER_STORAGE_DIR" not in found
-    assert found["AYON_DEPENDENCIES_DIR"] == str(tmp_path / "shared/packages")
+    assert found["AYON_DEPENDENCIES_DIR"] == str(dependencies)
     assert found["AYON_SITE_ID"] == "blue-fox"
-    assert str(found["PYTHONPATH"]).endswith("nuke_1.0.0")
-
-
-async def test_what_failed_is_on_no_path(dev: DevServer, tmp_path: Path) -> None:
-    store = Store.at(tmp_path)
-    report = await synced(dev, store, BundleChoice())
-    failed = tuple(replace(item, state="failed") if item.name == "maya" else item for item in report.items)
-    found = launcher_variables(replace(report, items=failed), store, BundleChoice(), key=None, environ={})
-    assert "maya" not in str(found["PYTHONPATH"])
+    assert found["PYTHONPATH"] == os.pathsep.join([str(addons / "core_1.0.0"), str(addons / "nuke_1.0.0")])
 
 
 def test_applied_removes_what_must_not_be_set() -> None:

@@ -21,11 +21,11 @@ from ayon_async.devserver import DevServer, tiny_studio
 from ayon_async.errors import LoginFailed, NotSignedIn, ServerUnreachable
 from ayon_async.signin import (
     SignedIn,
-    keep,
     sign_in_with_browser,
     sign_in_with_key,
     sign_in_with_password,
     sign_out,
+    signed_in_already,
 )
 
 
@@ -85,11 +85,15 @@ async def test_a_kept_key_serves_as_a_token_does(dev: DevServer) -> None:
 # --- keeping and forgetting -----------------------------------------------------------------------------------------
 
 
-async def test_keep_and_sign_out(dev: DevServer, server: AyonServer, credentials: Credentials) -> None:
+async def test_what_is_kept_is_found_and_ended(dev: DevServer, server: AyonServer, credentials: Credentials) -> None:
     signed_in = await sign_in_with_password(server, "artist", "artist")
-    assert "credentials.json" in await keep(server, signed_in, credentials)
-    assert credentials.last_server == dev.url
+    assert await signed_in_already(server, credentials) is None
+    credentials.save(dev.url, signed_in.token)
+    assert await signed_in_already(server, credentials) == signed_in
 
+    dev.accounts.end_all_sessions()
+    assert await signed_in_already(server, credentials) is None, "expired"
+    dev.accounts.sessions[signed_in.token] = "artist"
     async with AyonServer(dev.url) as another:
         out = await sign_out(another, credentials)
     assert (out.found, out.error) == (True, None)
@@ -103,7 +107,7 @@ async def test_keep_and_sign_out(dev: DevServer, server: AyonServer, credentials
 async def test_sign_out_forgets_the_token_even_if_the_server_is_gone(
     dev: DevServer, server: AyonServer, credentials: Credentials
 ) -> None:
-    await keep(server, await sign_in_with_password(server, "artist", "artist"), credentials)
+    credentials.save(dev.url, (await sign_in_with_password(server, "artist", "artist")).token)
     await dev.stop()
     out = await sign_out(server, credentials)
     assert out.found is True

@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -34,6 +35,17 @@ class Stopped(BaseException):
 def listen() -> None:
     """From now on Ctrl-C and SIGTERM end the command in order; no exception of Python's own comes of them."""
     _set_handlers(_arrived, _arrived)
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """In the block, which holds the event loop up until a person has answered, a signal raises `Stopped` at once."""
+    global _task
+    task, _task = _task, None
+    try:
+        yield
+    finally:
+        _task = task
 
 
 def hold() -> None:
