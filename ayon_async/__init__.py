@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ayon_async.report import ItemReport, SyncReport
     from ayon_async.server import AyonServer
     from ayon_async.store import Store
-    from ayon_async.sync import status, sync
+    from ayon_async.syncing import status, sync
 
 _HOMES = {
     "AyonAsyncError": "errors",
@@ -30,8 +30,8 @@ _HOMES = {
     "Snapshot": "progress",
     "Store": "store",
     "SyncReport": "report",
-    "status": "sync",
-    "sync": "sync",
+    "status": "syncing",
+    "sync": "syncing",
 }
 
 __all__ = [

@@ -35,7 +35,7 @@ def status(
 
 async def _status(setup: Setup) -> command.Answer:
     from ayon_async.cli.reports import answer_of, status_text
-    from ayon_async.sync import status as survey
+    from ayon_async.syncing import status as survey
 
     async with setup.open_server() as server:
         report = await survey(server, setup.store, setup.settings.choice, platform=setup.settings.platform)

@@ -62,7 +62,7 @@ async def synchronize(setup: Setup, *, dry_run: bool = False) -> SyncReport:
     from ayon_async import progress
     from ayon_async.cli.progress import showing
     from ayon_async.paths import other_store
-    from ayon_async.sync import sync as install
+    from ayon_async.syncing import sync as install
 
     sentence = other_store(setup.paths, os.environ, setup.folders)
     if sentence:
