@@ -18,6 +18,8 @@ from ayon_async.store.layout import Root
 def check_neighbours(roots: Iterable[Root], owner: int | None) -> None:
     """Refuse folders that another user of this machine could fill with code for us to run.
 
+    The official launcher makes everything world-writable; that alone is accepted where no other user gets there.
+
     Args:
         owner: User id that may own the store besides this user and root.
 
@@ -27,19 +29,35 @@ def check_neighbours(roots: Iterable[Root], owner: int | None) -> None:
     if sys.platform == "win32":
         return  # folders below the user's profile are the user's alone there
     allowed = {os.geteuid(), 0, owner}
-    for folder in (path for root in roots for path in (root.path, root.ours)):
+    for root, folder in ((root, path) for root in roots for path in (root.path, root.ours)):
         try:
             found = folder.lstat()
         except (FileNotFoundError, NotADirectoryError):
             continue
         quoted = shlex.quote(str(folder))
         go_on = "or go on with --trust-store."
-        if stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_IWOTH:
+        open_to_all = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_IWOTH
+        if open_to_all and not (_is_world_writable(root.list) and _is_out_of_reach(folder)):
             message = f"The store's folder {folder} can be written by every user of this machine."
             raise StoreError(message, f"Mend it with: chmod o-w {quoted} - {go_on}")
         if found.st_uid not in allowed:
             message = f"The store's folder {folder} belongs to another user (id {found.st_uid})."
             raise StoreError(message, f"Mend it with: sudo chown -R {os.geteuid()} {quoted} - {go_on}")
+
+
+def _is_world_writable(path: Path) -> bool:
+    try:
+        return bool(path.lstat().st_mode & stat.S_IWOTH)
+    except OSError:
+        return False
+
+
+def _is_out_of_reach(folder: Path) -> bool:
+    """Whether a folder above lets only its owner, who is this user, through."""
+    return any(
+        not above.st_mode & (stat.S_IXOTH | stat.S_IXGRP) and above.st_uid == os.geteuid()
+        for above in (path.stat() for path in folder.resolve().parents)
+    )
 
 
 @dataclass(frozen=True, slots=True)
