@@ -29,7 +29,7 @@ def check_neighbours(roots: Iterable[Root], owner: int | None) -> None:
     if sys.platform == "win32":
         return  # folders below the user's profile are the user's alone there
     allowed = {os.geteuid(), 0, owner}
-    for root, folder in ((root, path) for root in roots for path in (root.path, root.ours)):
+    for root, folder in ((one, path) for one in roots for path in (one.path, one.ours)):
         try:
             found = folder.lstat()
         except (FileNotFoundError, NotADirectoryError):
