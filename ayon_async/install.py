@@ -128,16 +128,18 @@ class Installer:
 
         unpacked = await in_thread(work, executor=self.unpackers, stop=stop)
         files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
-        await self.store.seal(item, staged, _record(fetched, unpacked, self.server), files, begun)
+        await self.store.seal(item, staged, _record(item, fetched, unpacked, self.server), files, begun)
         return staged
 
 
-def _record(fetched: Fetched, unpacked: Unpacked, server: str) -> Record:
-    source = fetched.source
+def _record(item: Item, fetched: Fetched, unpacked: Unpacked, server: str) -> Record:
+    source, validator = fetched.source, fetched.validator
     verified: list[Verification] = ["checksum"] if source.checksum else []
     if unpacked.content_checked:
         verified.append("archive")
     return Record(
+        name=item.name,
+        version=item.version,
         server=server,
         source=redact(source.location),
         source_info=dict(source.info),
@@ -147,4 +149,7 @@ def _record(fetched: Fetched, unpacked: Unpacked, server: str) -> Record:
         checksum_algorithm=source.checksum.algorithm if source.checksum else None,
         verified_by=tuple(verified),
         installed=datetime.now(UTC).isoformat(timespec="seconds"),
+        etag=validator.etag if validator else None,
+        modified=validator.modified if validator else None,
+        links=tuple((link.path, link.target) for link in unpacked.links),
     )

@@ -111,7 +111,8 @@ async def learn_sizes(jobs: list[Job], server: AyonServer, ledger: Ledger) -> li
         size = job.archive.size
         if size is None:
             async with gate:
-                size = await probe(job.archive.sources[0], server)
+                probed = await probe(job.archive.sources[0], server)
+            size = probed.size if probed else None
         if size is not None:
             ledger[job.item].set(size=size)
         return replace(job, archive=replace(job.archive, size=size))

@@ -37,6 +37,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         format: Of the record; readers accept newer ones, since changes only add.
+        name: The addon's name, or the package's file name; a folder's name alone does not tell where it ends.
+        version: The addon's version; None for a dependency package.
         server: URL of the AYON server that named it.
         source: URL (secrets redacted) or path that served it.
         source_info: How the server described that source, for ``addons.json``.
@@ -46,9 +48,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         checksum_algorithm: Of `checksum`.
         verified_by: What attests the bytes.
         installed: When, in UTC, ISO 8601.
+        etag: Strong entity tag that its source gave, or None.
+        modified: ``Last-Modified`` that its source gave, or None.
+        links: Symbolic links of the inventory: path and target each.
     """
 
     format: int = FORMAT
+    name: str | None = None
+    version: str | None = None
     server: str | None = None
     source: str | None = None
     source_info: dict[str, Any] | None = None
@@ -58,6 +65,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     checksum_algorithm: str | None = None
     verified_by: tuple[Verification, ...] = ()
     installed: str | None = None
+    etag: str | None = None
+    modified: str | None = None
+    links: tuple[tuple[str, str], ...] = ()
 
 
 class File(msgspec.Struct, frozen=True, array_like=True):
@@ -68,7 +78,9 @@ class File(msgspec.Struct, frozen=True, array_like=True):
     crc32: int
 
 
-class _Kept(Record, frozen=True, kw_only=True):
+class Inventory(Record, frozen=True, kw_only=True):
+    """The record as it is kept, with every regular file that was unpacked."""
+
     files: list[File] = []
 
 
@@ -93,13 +105,38 @@ def read_record(folder: Path) -> Record:
         return Record()
 
 
+def read_inventory(folder: Path) -> Inventory | None:
+    """Our record with the inventory, or None where the launcher installed the folder.
+
+    Raises:
+        ValueError: There is a record, and it is damaged.
+    """
+    try:
+        return msgspec.json.decode((folder / RECORD_FILE).read_bytes(), type=Inventory)
+    except FileNotFoundError:
+        return None
+
+
+def write_validator(folder: Path, etag: str | None, modified: str | None) -> None:
+    """Note in the record of a folder that is in its place that its archive now has this validator.
+
+    Raises:
+        ValueError: The record is damaged.
+        OSError: It can't be written.
+    """
+    kept = read_inventory(folder)
+    if kept is not None:
+        changed = msgspec.structs.replace(kept, etag=etag, modified=modified)
+        fs.write_atomic(folder / RECORD_FILE, msgspec.json.encode(changed))
+
+
 def write_records(folder: Path, record: Record, files: list[File], started: str) -> None:
     """Write both records into a staged folder and put them on the device, the launcher's last.
 
     Raises:
         OSError: They can't be written.
     """
-    kept = _Kept(**{name: getattr(record, name) for name in record.__struct_fields__}, files=files)
+    kept = Inventory(**{name: getattr(record, name) for name in record.__struct_fields__}, files=files)
     progress = Progress("done", uuid.uuid4().hex, record.checksum, record.checksum_algorithm, started, now())
     for name, content in ((RECORD_FILE, kept), (PROGRESS_FILE, progress)):
         # An archive may hold a file of this name; ours counts.

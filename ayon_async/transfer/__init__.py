@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,9 +23,9 @@ from ayon_async.threads import abandonable, in_thread
 from ayon_async.transfer.download import Download, Fetched, Means
 from ayon_async.transfer.origins import Origins
 from ayon_async.transfer.pacing import WINDOW, Pacer
-from ayon_async.transfer.part import Part, remove_part
+from ayon_async.transfer.part import Part, Validator, remove_part
 
-__all__ = ["Fetched", "Transfers", "probe", "remove_part"]
+__all__ = ["Fetched", "Probe", "Transfers", "Validator", "probe", "remove_part"]
 
 _WRITERS = 2
 
@@ -97,20 +98,36 @@ class Transfers:
             download.start_helper()
 
 
-async def probe(source: Source, server: AyonServer) -> int | None:
-    """The archive's size as its source tells it for one byte, or None where it does not."""
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a source says of an archive.
+
+    Attributes:
+        size: Bytes, or None where it does not say.
+        validator: Of the state that it has now.
+    """
+
+    size: int | None
+    validator: Validator
+
+
+async def probe(source: Source, server: AyonServer) -> Probe | None:
+    """What the source tells for one byte, or None where it gives none."""
     if source.kind == "filesystem":
+        path = Path(source.location)
         with contextlib.suppress(OSError):  # also when it took too long
-            return (await abandonable(Path(source.location).stat, server.http.timeouts.connect)).st_size
+            state = await abandonable(path.stat, server.http.timeouts.connect)
+            return Probe(state.st_size, Validator.of_file(path, state))
         return None
     private: Mapping[str, str] = server.private_headers if source.kind == "server" else source.headers
     try:
         async with server.http.request(
             "GET", source.location, headers={"Range": "bytes=0-0"}, private=private
         ) as response:
+            validator = Validator.of(source.location, response.headers)
             if response.status == 200:
-                return response.content_length
+                return Probe(response.content_length, validator)
             total = response.headers.get("Content-Range", "").rpartition("/")[2]
-            return int(total) if response.status == 206 and total.isdecimal() else None
+            return Probe(int(total) if total.isdecimal() else None, validator) if response.status == 206 else None
     except CONNECTION_ERRORS:
         return None  # the download itself will say what is wrong

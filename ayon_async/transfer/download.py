@@ -20,7 +20,7 @@ from ayon_async.server import AyonServer
 from ayon_async.threads import abandonable, in_thread
 from ayon_async.transfer.origins import Origins
 from ayon_async.transfer.pacing import Pacer
-from ayon_async.transfer.part import Part
+from ayon_async.transfer.part import Part, Validator
 from ayon_async.transfer.stream import Again, Line, Piece, StartOver, stream
 from ayon_async.urls import redact
 
@@ -42,6 +42,7 @@ class Fetched:
         sha256: Of all the bytes.
         source: Where it came from.
         pieced: Whether it was put together: from an earlier run's bytes, several connections or several sources.
+        validator: What its source says of its state, or None.
     """
 
     file: BinaryIO
@@ -50,6 +51,7 @@ class Fetched:
     sha256: Checksum
     source: Source
     pieced: bool
+    validator: Validator | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ class Download:
         self._source = archive.sources[0]
         self._splits = splits
         self._pieced = part.resumed
+        self._copied: Validator | None = None  # of a file that was copied; nobody can go on with such a part
 
     async def run(self) -> Fetched:
         """Bring it from the first source that gives it.
@@ -98,9 +101,7 @@ class Download:
             try:
                 await self._change_to(source)
                 await self._bring_verified(last=last)
-                return Fetched(
-                    self._part.file, self._part.path, self._part.size or 0, self._part.checksum(), source, self._pieced
-                )
+                return self._fetched(source)
             except (TransferError, AccessDenied) as error:
                 failures.append(error)
                 self._entry.set(reason=error.message)
@@ -111,6 +112,11 @@ class Download:
         chosen = next((error for error in failures if isinstance(error, AccessDenied)), failures[-1])
         reasons = " ".join(f"({number}) {error.message}" for number, error in enumerate(failures, 1))
         raise type(chosen)(f"None of the {len(failures)} sources gives the archive: {reasons}", chosen.hint)
+
+    def _fetched(self, source: Source) -> Fetched:
+        part, validator = self._part, self._copied or self._part.validator
+        of_source = validator if validator is not None and validator.url == source.location else None
+        return Fetched(part.file, part.path, part.size or 0, part.checksum(), source, self._pieced, of_source)
 
     async def _change_to(self, source: Source) -> None:
         """Bytes of another source are kept only if one checksum will judge the whole."""
@@ -312,7 +318,8 @@ class Download:
         try:
             file = await abandonable(lambda: path.open("rb", buffering=0), silence)
             try:
-                self._part.size = (await abandonable(lambda: os.fstat(file.fileno()), silence)).st_size
+                state = await abandonable(lambda: os.fstat(file.fileno()), silence)
+                self._part.size, self._copied = state.st_size, Validator.of_file(path, state)
                 self._entry.set(size=self._part.size, phase=Phase.DOWNLOADING)
                 while data := await abandonable(lambda: file.read(_COPY), silence):
                     await self._in_writer(functools.partial(self._part.write, position, data))

@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +24,8 @@ from ayon_async.transfer.ranges import Ranges
 SAVE_BYTES = 1 << 20
 SAVE_SECONDS = 2.0
 _READ = 1 << 20
+_READS = 4
+"""Times `_READ` that one write may hash of what came out of order, so that it keeps up but no write takes long."""
 
 
 class Validator(msgspec.Struct, frozen=True):
@@ -52,10 +54,9 @@ class Validator(msgspec.Struct, frozen=True):
 
     def contradicts(self, other: Validator) -> bool:
         """Whether the two can't be of the same state; what either does not say is no contradiction."""
-        return any(
-            mine is not None and theirs is not None and mine != theirs
-            for mine, theirs in ((self.etag, other.etag), (self.modified, other.modified))
-        )
+        if self.etag is not None and other.etag is not None:
+            return self.etag != other.etag
+        return self.modified is not None and other.modified is not None and self.modified != other.modified
 
 
 class _Sidecar(msgspec.Struct, frozen=True):
@@ -65,11 +66,13 @@ class _Sidecar(msgspec.Struct, frozen=True):
 
 
 class Part:
-    """One part file, open; what touches the disk is called in threads, and raises StoreError where the disk fails.
+    """One part file, open; what touches the disk is called in threads, one at a time.
+
+    Such methods raise StoreError where the disk fails.
 
     Args:
         path: Where it lies; private, in a private folder. Only who holds the part's lease opens it.
-        algorithm: By which the archive's checksum is attested, if it is.
+        algorithms: By which the archive's checksum is attested, if it is.
 
     Attributes:
         done: What is on disk.
@@ -78,9 +81,9 @@ class Part:
         resumed: Whether some of it was there before this run.
     """
 
-    def __init__(self, path: Path, algorithm: str | None) -> None:
+    def __init__(self, path: Path, algorithms: Set[str]) -> None:
         self.path = path
-        self._algorithm = algorithm
+        self._algorithms = algorithms
         self._sidecar = path.with_suffix(".json")
         self._lock = threading.Lock()
         self._saved = (time.monotonic(), 0)
@@ -90,7 +93,7 @@ class Part:
         self.size: int | None = None
         self.validator: Validator | None = None
         self._hashed = 0
-        self._hasher = Hasher(algorithm)
+        self._hasher = Hasher(*algorithms)
         self._load()
         self.resumed = bool(self.done.spans)
 
@@ -103,6 +106,7 @@ class Part:
         there = os.fstat(self.file.fileno()).st_size
         if kept.size >= 0 and (not done.spans or done.spans[-1][1] <= min(there, kept.size)):
             self.done, self.size, self.validator = done, kept.size, kept.validator
+            self._saved = time.monotonic(), done.total
 
     @property
     def complete(self) -> bool:
@@ -112,30 +116,30 @@ class Part:
     def reset(self) -> None:
         """Begin anew with nothing."""
         self.done, self.size, self.validator, self.resumed = Ranges(), None, None, False
-        self._hashed, self._hasher = 0, Hasher(self._algorithm)
+        self._hashed, self._hasher = 0, Hasher(*self._algorithms)
+        self._saved = time.monotonic(), 0
         with _explained(self.path):
             fs.remove(self._sidecar)
             self.file.truncate(0)
 
-    def write(self, start: int, data: bytes | bytearray) -> None:
-        """Write bytes at a position, hash them where they follow what is hashed, and keep the sidecar up to date."""
-        with _explained(self.path):
-            fs.write_at(self.file.fileno(), data, start, self._lock)
-        with self._lock:
+    def write(self, chunks: Iterable[tuple[int, bytes | bytearray]]) -> None:
+        """Write bytes, each at its position; hash what is next in order, and keep the sidecar up to date."""
+        for start, data in sorted(chunks, key=lambda chunk: chunk[0]):
+            with _explained(self.path):
+                fs.write_at(self.file.fileno(), data, start, self._lock)
+            self.done = self.done.add(start, start + len(data))
             if start == self._hashed:
                 self._hasher.update(data)
                 self._hashed += len(data)
-            self.done = self.done.add(start, start + len(data))
-            when, total = self._saved
-            if self.done.total - total >= SAVE_BYTES or time.monotonic() - when >= SAVE_SECONDS:
-                self._save()
+        when, total = self._saved
+        if self.complete or self.done.total - total >= SAVE_BYTES or time.monotonic() - when >= SAVE_SECONDS:
+            self.save()
+        for _ in range(_READS):
+            if not self.catch_up():
+                break
 
     def save(self) -> None:
         """Bring the sidecar up to date, where there is enough to be worth one."""
-        with self._lock:
-            self._save()
-
-    def _save(self) -> None:
         if self.size is None or self.validator is None or not self.done.spans:
             return
         content = _Sidecar(self.size, list(self.done.spans), self.validator)
@@ -145,17 +149,16 @@ class Part:
 
     def catch_up(self) -> bool:
         """Hash up to 1 MiB that is on disk and next in order; False when there is no such byte."""
-        with self._lock:
-            count = min(self.done.front - self._hashed, _READ)
-            if count <= 0:
-                return False
-            with _explained(self.path):
-                data = fs.read_at(self.file.fileno(), count, self._hashed)
-            if len(data) < count:
-                raise StoreError(f"The part {self.path} became shorter while it was read.", "Sync again.")
-            self._hasher.update(data)
-            self._hashed += count
-            return True
+        count = min(self.done.front - self._hashed, _READ)
+        if count <= 0:
+            return False
+        with _explained(self.path):
+            data = fs.read_at(self.file.fileno(), count, self._hashed)
+        if len(data) < count:
+            raise StoreError(f"The part {self.path} became shorter while it was read.", "Sync again.")
+        self._hasher.update(data)
+        self._hashed += count
+        return True
 
     def checksum(self, algorithm: str = "sha256") -> Checksum:
         """The digest of the whole, once it is complete and caught up."""
@@ -172,9 +175,3 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise fs.explain(error, path) from error
-
-
-def remove_part(path: Path) -> None:
-    """Remove a part with its sidecar."""
-    fs.remove(path.with_suffix(".json"))
-    fs.remove(path)
