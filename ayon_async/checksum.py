@@ -23,10 +23,10 @@ class Checksum:
 
 
 class Hasher:
-    """Hashes a stream of bytes: always by SHA-256, which records keep, and by the algorithm that is attested."""
+    """Hashes a stream of bytes: always by SHA-256, which records keep, and by the algorithms that are attested."""
 
-    def __init__(self, algorithm: str | None = None) -> None:
-        names = {"sha256", algorithm or "sha256"}
+    def __init__(self, *algorithms: str) -> None:
+        names = {"sha256", *algorithms}
         # md5 and sha1 stand for what the server says, not for security: FIPS machines must not refuse them
         self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in names}
 

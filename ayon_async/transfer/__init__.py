@@ -69,9 +69,9 @@ class Transfers:
             TransferError, AccessDenied: No source gives it; what came is kept for another time.
             StoreError: It can't be written.
         """
-        algorithm = archive.checksum.algorithm if archive.checksum else None
+        algorithms = {source.checksum.algorithm for source in archive.sources if source.checksum}
         entry.set(phase=Phase.CONNECTING, size=archive.size)
-        part = await in_thread(lambda: Part(path, algorithm), executor=self._writers)
+        part = await in_thread(lambda: Part(path, algorithms), executor=self._writers)
         download = Download(archive, part, entry, self._means, splits=not whole)
         self._downloads.append(download)
         try:

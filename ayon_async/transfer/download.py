@@ -322,7 +322,7 @@ class Download:
                 self._part.size, self._copied = state.st_size, Validator.of_file(path, state)
                 self._entry.set(size=self._part.size, phase=Phase.DOWNLOADING)
                 while data := await abandonable(lambda: file.read(_COPY), silence):
-                    await self._in_writer(functools.partial(self._part.write, position, data))
+                    await self._in_writer(functools.partial(self._part.write, [(position, data)]))
                     position += len(data)
                     self._entry.add(len(data))
             finally:

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Set
+from email.utils import formatdate
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,6 +47,12 @@ class Validator(msgspec.Struct, frozen=True):
         """What an answer's headers say."""
         etag = headers.get("ETag")
         return cls(url, None if etag is None or etag.startswith("W/") else etag, headers.get("Last-Modified"))
+
+    @classmethod
+    def of_file(cls, path: Path, state: os.stat_result) -> Validator:
+        """What the file system says of a file."""
+        tag = f'"{state.st_mtime_ns:x}-{state.st_size:x}"'
+        return cls(str(path), tag, formatdate(state.st_mtime, usegmt=True))
 
     @property
     def if_range(self) -> str | None:
@@ -175,3 +182,11 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise fs.explain(error, path) from error
+
+
+def remove_part(path: Path) -> None:
+    """Remove a part with its sidecar, and such sidecars as were being written when their process was killed."""
+    fs.remove(path.with_suffix(".json"))
+    for leftover in path.parent.glob(f".{path.stem}.json.*"):
+        fs.remove(leftover)
+    fs.remove(path)

@@ -281,7 +281,7 @@ class _Writer:
         await self._finish()
         data, position = self._buffer, self._position
         self._buffer, self._position, self._since = bytearray(), position + len(data), time.monotonic()
-        self._running = asyncio.get_running_loop().run_in_executor(self._writers, self._part.write, position, data)
+        self._running = asyncio.get_running_loop().run_in_executor(self._writers, self._part.write, [(position, data)])
 
     async def _finish(self) -> None:
         """Wait for the job that runs, also when this task is cancelled meanwhile."""
