@@ -148,6 +148,17 @@ def test_a_file_that_is_no_file_of_the_system(destination: Path) -> None:
     assert read_tree(destination) == TREE
 
 
+def test_a_file_that_gives_less_than_it_is_asked_for(destination: Path) -> None:
+    class Short(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(size or 0, 100))
+
+    for data in (make_zip(), make_tar(mode="w:gz")):
+        unpack(Short(data), destination, name=LABEL)
+        assert read_tree(destination) == TREE
+        shutil.rmtree(destination)
+
+
 def test_zip64_end_record(destination: Path) -> None:
     plain = zip_of(Raw("a"))
     directory = plain.index(b"PK\1\2")

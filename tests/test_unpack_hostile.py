@@ -6,9 +6,11 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import struct
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -41,6 +43,20 @@ def refused(data: bytes, folder: Path, limits: Limits = Limits()) -> ArchiveErro
     assert error.message.isprintable()
     assert error.hint
     return error
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The lengths of all writes to files."""
+    lengths: list[int] = []
+    write = fs.write
+
+    def count(fd: int, data: bytes | memoryview) -> None:
+        lengths.append(len(data))
+        write(fd, data)
+
+    monkeypatch.setattr(fs, "write", count)
+    return lengths
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
@@ -177,10 +193,33 @@ def test_names_that_are_one_on_some_system(pair: tuple[str, str], kind: str, tmp
     assert repr(pair[1]) in error.message or repr(pair[0]) in error.message
 
 
-def test_a_file_system_that_knows_more_names_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_new = fs.open_new
-    monkeypatch.setattr(fs, "open_new", lambda path, mode: open_new(path[:-1], mode))
-    assert type(refused(zip_of(Raw("a1"), Raw("a2")), tmp_path)) is errors.CollidingNames
+@pytest.mark.parametrize("step", ["open_new", "make_folder", "symlink"])
+def test_a_file_system_that_knows_more_names_to_be_one(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = getattr(fs, step)
+
+    def collide(*arguments: str, **keywords: bool) -> object:
+        if str(arguments[-1 if step == "symlink" else 0]).endswith("2"):
+            raise FileExistsError
+        return call(*arguments, **keywords)
+
+    monkeypatch.setattr(fs, step, collide)
+    files = (Raw("file1"), Raw("file2")) if step == "open_new" else (Raw("folder1/a"), Raw("folder2/a"))
+    if step == "symlink":
+        files = (Raw("file"), Raw("link2", b"file", mode=0o120777))
+    error = refused(zip_of(*files), tmp_path)
+    assert type(error) is errors.CollidingNames
+    assert str(files[1].name).partition("/")[0] in error.message
+
+
+def test_a_name_that_the_system_has_no_encoding_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: str, mode: int) -> int:
+        path.encode("ascii")
+        raise AssertionError
+
+    monkeypatch.setattr(fs, "open_new", fail)
+    assert type(refused(zip_of(Raw("日本語")), tmp_path)) is errors.UndecodableName
 
 
 def test_a_path_longer_than_the_system_takes(tmp_path: Path) -> None:
@@ -227,7 +266,7 @@ def test_folders_with_content(tmp_path: Path) -> None:
     for name, data, expected in (
         ("zip", zip_of(Raw("folder/", b"content")), errors.HeaderMismatch),
         ("zip-mode", zip_of(Raw("folder", b"", mode=0o040755)), errors.HeaderMismatch),
-        ("zip-crc", zip_of(Raw("folder/", b"", 0, central={"crc": 7}, local={"crc": 7})), errors.ChecksumMismatch),
+        ("zip-crc", zip_of(Raw("folder/", b"", 0, central={"crc": 7}, local={"crc": 7})), errors.CrcMismatch),
     ):
         (tmp_path / name).mkdir()
         assert type(refused(data, tmp_path / name)) is expected
@@ -347,18 +386,44 @@ def test_hard_links(target: str, expected: type[ArchiveError], tmp_path: Path) -
     assert type(refused(data, tmp_path)) is expected
 
 
-def test_copies_of_links_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_through_links_are_worked_out_once(tmp_path: Path) -> None:
+    links = [("l0", "c"), *((f"l{n + 1}", f"l{n}/../l{n}") for n in range(35))]  # 2 to the power of 35 steps otherwise
+    unpack_bytes(with_links("tar", links), tmp_path / "out")
+
+
+def test_a_link_to_a_path_that_is_too_deep(tmp_path: Path) -> None:
+    assert type(refused(with_links("zip", [("l", "a/" * 300)]), tmp_path)) is errors.TooDeep
+
+
+@pytest.fixture
+def no_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that can't have symbolic links."""
+
     def refuse(target: str, path: str, *, to_folder: bool) -> None:
         raise NotImplementedError
 
     monkeypatch.setattr(fs, "symlink", refuse)
+
+
+@pytest.mark.usefixtures("no_links")
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        (Limits(members=500), errors.TooManyMembers),
+        (Limits(total_size=50), errors.TooLarge),
+        (Limits(depth=9), errors.TooDeep),
+    ],
+)
+def test_copies_in_place_of_links_count(limits: Limits, expected: type[ArchiveError], tmp_path: Path) -> None:
     doubling = [(f"d{n + 1}/{side}", f"../d{n}") for n in range(30) for side in "ab"]
     data = with_links("tar", [("d0/x", "../c/x"), *doubling])
-    assert type(refused(data, tmp_path, Limits(members=5000))) is errors.TooManyMembers
-    (tmp_path / "size").mkdir()
+    assert type(refused(data, tmp_path, limits)) is expected
+
+
+def test_copies_in_place_of_hard_links_count(tmp_path: Path) -> None:
     hard = [(tar_member(f"h{n}", tarfile.LNKTYPE, "a"), b"") for n in range(20)]
     data = tar_of((tar_member("a"), bytes(1000)), *hard)
-    assert type(refused(data, tmp_path / "size", Limits(total_size=10_000))) is errors.TooLarge
+    assert type(refused(data, tmp_path, Limits(total_size=10_000))) is errors.TooLarge
 
 
 # --- limits ---------------------------------------------------------------------------------------------------------
@@ -401,23 +466,16 @@ def test_folders_count_too() -> None:
         names.add_file("d/f")
 
 
-def test_a_bomb_is_refused_before_it_fills_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written = 0
-
-    def count(fd: int, data: bytes | memoryview) -> None:
-        nonlocal written
-        written += len(data)
-
-    monkeypatch.setattr(fs, "write", count)
+def test_a_bomb_is_refused_before_it_fills_anything(tmp_path: Path, written: list[int]) -> None:
     lie: dict[str, Any] = {"size": 150 << 20}
     assert type(refused(zip_of(Raw("a", central=lie, local=lie)), tmp_path)) is errors.TooCompressed
-    assert written == 0
+    assert written == []
     packers: list[Callable[[bytes], bytes]] = [gzip.compress, bz2.compress, lzma.compress]
     for number, pack in enumerate(packers):
         (tmp_path / str(number)).mkdir()
         tar = tar_of((tar_member("a"), b"1")) + bytes(12 << 20)  # behind the last member
         assert type(refused(pack(tar), tmp_path / str(number), Limits(ratio_from=10 << 20))) is errors.TooCompressed
-    assert written == 3
+    assert written == [1, 1, 1]
 
 
 def test_headers_of_a_tar_have_a_limit_too(tmp_path: Path) -> None:
@@ -437,8 +495,13 @@ def test_a_decompressor_that_wants_all_memory(tmp_path: Path, monkeypatch: pytes
 
 A, B = Raw("a"), Raw("b", b"second")
 HELLO = len(packed(b"content"))
+PACKED_TO_12 = packed(b"0123456789")
 ZEROS: dict[str, Any] = {"crc": 0, "packed": 0, "size": 0}
 DESCRIPTOR = struct.pack("<4s3L", b"PK\7\x08", zlib.crc32(b"content"), HELLO, 7)
+
+
+def replaced(data: bytes, at: int, new: bytes) -> bytes:
+    return data[:at] + new + data[at + len(new) :]
 
 
 def zip64_of(offset: int = 0, size: int = 44, disks: int = 1, members: int = 1, gap: bytes = b"") -> bytes:
@@ -481,6 +544,10 @@ STRUCTURES: dict[str, tuple[bytes, type[ArchiveError]]] = {
     "into the directory": (zip_of(Raw("a", method=0, central={"packed": 90, "size": 90})), errors.OverlappingMembers),
     "before the first": (zip_of(Raw("a", before=b"#!/bin/sh\n"), B), errors.HiddenData),
     "between": (zip_of(A, Raw("b", b"second", before=b"hidden")), errors.HiddenData),
+    "a member before the first": (zip_of(Raw("a", before=zip_of(Raw("hidden"))[:40])), errors.HiddenData),
+    "between, like a descriptor": (zip_of(Raw("a", descriptor=DESCRIPTOR), B), errors.HiddenData),
+    "own extra field longer than the room": (replaced(zip_of(A, B), 28, b"\xff\1"), errors.OverlappingMembers),
+    "own name longer than the room": (replaced(zip_of(A, B), 26, b"\xff\1"), errors.HeaderMismatch),
     "a member between": (zip_of(A, Raw("b", before=zip_of(Raw("hidden"))[:40])), errors.HiddenData),
     "before the directory": (zip_of(Raw("a", descriptor=b"hidden")), errors.HiddenData),
     "behind the end": (zip_of(A, behind=b"hidden"), errors.HiddenData),
@@ -488,6 +555,8 @@ STRUCTURES: dict[str, tuple[bytes, type[ArchiveError]]] = {
     "a zip in the comment": (zip_of(A, comment=zip_of(B)), errors.HiddenData),
     "a directory that is too small": (zip_of(A, B, end={"size": 47}), errors.HiddenData),
     "a directory that is too long": (zip_of(A, B, end={"size": 4700}), errors.TruncatedArchive),
+    "a directory into the end": (zip_of(A, B, end={"size": 95}), errors.TruncatedArchive),
+    "a comment that is cut": (zip_of(A, comment=b"a comment")[:-4], errors.TruncatedArchive),
     "fewer members": (zip_of(A, B, end={"number": 1, "here": 1}), errors.DamagedArchive),
     "more members": (zip_of(A, B, end={"number": 3, "here": 3}), errors.DamagedArchive),
     "in two parts": (zip_of(A, end={"number": 2}), errors.UnsupportedArchive),
@@ -510,13 +579,17 @@ STRUCTURES: dict[str, tuple[bytes, type[ArchiveError]]] = {
     "stored in fewer bytes": (zip_of(Raw("a", method=0, central={"size": 9}, local={"size": 9})), errors.SizeMismatch),
     "inflates to more": (zip_of(Raw("a", central={"size": 5}, local={"size": 5})), errors.LongerThanDeclared),
     "inflates to less": (zip_of(Raw("a", central={"size": 9}, local={"size": 9})), errors.SizeMismatch),
-    "wrong crc": (zip_of(Raw("a", central={"crc": 9}, local={"crc": 9})), errors.ChecksumMismatch),
-    "wrong crc, stored": (zip_of(Raw("a", method=0, central={"crc": 9}, local={"crc": 9})), errors.ChecksumMismatch),
+    "wrong crc": (zip_of(Raw("a", central={"crc": 9}, local={"crc": 9})), errors.CrcMismatch),
+    "wrong crc, stored": (zip_of(Raw("a", method=0, central={"crc": 9}, local={"crc": 9})), errors.CrcMismatch),
     "wrong crc of a link": (
         zip_of(Raw("a", b"b", mode=0o120777, central={"crc": 9}, local={"crc": 9})),
-        errors.ChecksumMismatch,
+        errors.CrcMismatch,
     ),
     "hidden behind the deflate stream": (zip_of(Raw("a", packed=packed(b"content") + b"hidden")), errors.HiddenData),
+    "hidden in a step of its own": (
+        zip_of(Raw("a", b"contents 12", packed=packed(b"contents 12") + b"hide")),
+        errors.HiddenData,
+    ),
     "deflate stream ends early": (zip_of(Raw("a", packed=packed(b"content")[:-1])), errors.DamagedArchive),
     "no deflate stream": (zip_of(Raw("a", packed=b"\xff\xff\xff")), errors.DamagedArchive),
     "nothing": (zip_of(Raw("a", packed=b"")), errors.DamagedArchive),
@@ -536,18 +609,28 @@ def test_zips_that_can_be_read_in_two_ways(
     assert type(error) is expected
 
 
-def test_a_bomb_that_declares_little_does_not_get_memory(tmp_path: Path) -> None:
-    big = packed(bytes(64 << 20))
-    assert len(big) < 1 << 20
+@pytest.mark.parametrize("noise", [0, 2 << 20], ids=["at once", "streamed"])
+def test_a_bomb_that_declares_little_gets_neither_memory_nor_disk(
+    noise: int, tmp_path: Path, written: list[int]
+) -> None:
+    big = packed(bytes(64 << 20) + os.urandom(noise))
+    assert (len(big) > 1 << 20) is bool(noise)
     data = zip_of(Raw("a", b"x", packed=big))
-    assert type(refused(data, tmp_path)) is errors.LongerThanDeclared
+    tracemalloc.start()
+    error = refused(data, tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert type(error) is errors.LongerThanDeclared
+    assert peak < len(data) + (8 << 20)
+    assert sum(written) <= 1 << 20
 
 
-def test_members_that_overlap_to_multiply(tmp_path: Path) -> None:
+def test_members_that_overlap_to_multiply(tmp_path: Path, written: list[int]) -> None:
     """Many members that share one kernel of data declare far more than there is."""
     kernel = Raw("z", bytes(1 << 20))
     data = zip_of(kernel, *(Raw(f"{n}", bytes(1 << 20), packed=b"", central={"offset": 0}) for n in range(50)))
     assert type(refused(data, tmp_path)) is errors.OverlappingMembers
+    assert written == []
 
 
 def test_a_directory_that_would_take_all_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -601,8 +684,11 @@ def extended(records: bytes, type_: bytes = tarfile.XHDTYPE) -> tuple[tarfile.Ta
 
 
 def record(key: str, value: str) -> bytes:
-    length = len(f"{key}={value}\n") + 3
-    return f"{length:02} {key}={value}\n".encode()
+    rest = f" {key}={value}\n".encode()
+    length = len(rest) + 1
+    while len(str(length)) + len(rest) != length:
+        length += 1
+    return str(length).encode() + rest
 
 
 FILE = (tar_member("a"), b"1")
@@ -616,6 +702,9 @@ TARS: dict[str, tuple[bytes, type[ArchiveError]]] = {
     "pax without length": (tar_of(extended(b"path=b\n"), FILE), errors.DamagedArchive),
     "pax too long": (tar_of(extended(b"99 path=b\n"), FILE), errors.DamagedArchive),
     "pax too short": (tar_of(extended(b"3 path=b\n"), FILE), errors.DamagedArchive),
+    "pax without end": (tar_of(extended(record("comment", "a") + b"0 path=b\n"), FILE), errors.DamagedArchive),
+    "pax size in odd digits": (tar_of(extended(record("size", "²")), FILE), errors.DamagedArchive),
+    "pax size of many digits": (tar_of(extended(record("size", "9" * 5000)), FILE), errors.DamagedArchive),
     "pax without newline": (tar_of(extended(b"10 path=bb"), FILE), errors.DamagedArchive),
     "pax size is no number": (tar_of(extended(record("size", "-1")), FILE), errors.DamagedArchive),
     "pax size is huge": (tar_of(extended(record("size", "9" * 19)), FILE), errors.TooLarge),

@@ -75,15 +75,16 @@ def unpack(
         StoreError: The archive can't be read or the folder not be written.
         FileExistsError: There is something in the folder, which stays as it is.
     """
-    if destination.exists() and any(destination.iterdir()):
+    root = Path(fs.long_path(destination))  # what lies in it can have long paths too
+    if root.exists() and any(root.iterdir()):
         raise FileExistsError(errno.EEXIST, "the folder to unpack into is not empty", str(destination))
-    with _all_or_nothing(name, destination):
+    with _all_or_nothing(name, root):
         source = Source(name, archive)
         meter = Meter(source.size, on_progress, stop)
-        folder = Folder(name, destination, group_writable=group_writable)
+        folder = Folder(name, root, group_writable=group_writable)
         unpacked = _unpack(source, folder, Budget(name, source.size, limits), meter)
         if flush:
-            fs.flush_tree(destination, meter.check)
+            fs.flush_tree(root, meter.check)
         meter.finish()
     return unpacked
 

@@ -197,5 +197,5 @@ class LongerThanDeclared(UnpackError):
     """A member's content is longer than declared."""
 
 
-class ChecksumMismatch(DamagedArchive):
-    """A member's content does not have the checksum that the archive gives."""
+class CrcMismatch(DamagedArchive):
+    """A member's content does not have the CRC-32 that the archive gives."""

@@ -87,7 +87,7 @@ class Meter:
         if position >= self._next:
             self._next = position + MIB
             if self._on_progress is not None:
-                self._on_progress(min(position / self._size, 1.0))
+                self._on_progress(position / self._size)
         self.check()
 
     def check(self) -> None:

@@ -76,8 +76,7 @@ def unpack_zip(source: Source, folder: Folder, budget: Budget, meter: Meter) -> 
 
 def _plan(source: Source, budget: Budget) -> list[_Span]:
     """Every member with its place, all that the directory alone can tell checked."""
-    entries, directory = read_directory(source, budget.limits)
-    budget.count_members(len(entries))
+    entries, directory = read_directory(source, budget)
     names = Names(source.name, budget.limits)
     starts = [*(entry.offset for entry in entries), directory]
     if starts[0]:
@@ -106,7 +105,7 @@ def _read_target(source: Source, entry: Entry, pieces: Iterable[bytes | memoryvi
 def _check_crc(source: Source, entry: Entry, crc: int) -> None:
     if crc != entry.crc32:
         problem = f"is damaged: its CRC-32 is {crc:08x} and should be {entry.crc32:08x}"
-        raise errors.ChecksumMismatch(source.name, problem, entry.name)
+        raise errors.CrcMismatch(source.name, problem, entry.name)
 
 
 class _Reader:

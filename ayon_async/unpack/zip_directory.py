@@ -12,7 +12,7 @@ import zlib
 from typing import NamedTuple
 
 from ayon_async.unpack import errors
-from ayon_async.unpack.limits import Limits
+from ayon_async.unpack.limits import Budget
 from ayon_async.unpack.source import Source
 
 STORED, DEFLATED = 0, 8
@@ -65,15 +65,14 @@ class Entry(NamedTuple):
         return stat.S_ISLNK(self.mode)
 
 
-def read_directory(source: Source, limits: Limits) -> tuple[list[Entry], int]:
+def read_directory(source: Source, budget: Budget) -> tuple[list[Entry], int]:
     """All members in the order in which they lie in the file, and where the directory begins, which ends the last.
 
     Raises:
         UnpackError: One of its subclasses.
     """
     number, size, offset, end = _find_directory(source)
-    if number > limits.members:
-        raise errors.TooManyMembers(source.name, f"has {number:,} members, more than {limits.members:,}")
+    budget.count_members(number)
     if offset + size > end:
         raise errors.TruncatedArchive(source.name, f"lacks {offset + size - end:,} bytes in the middle")
     if offset + size < end:
