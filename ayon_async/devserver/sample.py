@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -107,19 +108,24 @@ _NOT_IN_STAGING = frozenset({"fusion", "harmony", "kitsu", "unreal"})  # whose n
 _FIXED = frozenset({"applications", "ayon_third_party", "deadline", "ftrack", "usd"})  # no project may override them
 
 
-def sample_studio(cache: Path) -> Studio:
+def sample_studio(cache: Path, stop: threading.Event | None = None) -> Studio:
     """The sample studio, its archives made where the cache does not hold them yet.
 
     Bundles: `prod-2026-07` (production), `staging-2026-08` (staging), `dev-artist` (the dev bundle of `artist`, with
     maya under development), `old-2026-01` (archived), and the project bundle that `commercial` uses in production.
     Takes some seconds the first time; call it in a thread.
 
+    Args:
+        cache: Folder to keep the archives in.
+        stop: Setting it ends the making of archives; nothing half-made is left.
+
     Raises:
         OSError: The cache can't be written.
+        InterruptedError: `stop` was set.
     """
     trees = Trees.of_this_environment(_STANDARD, _INSTALLED)
     archives = {**_addon_archives(trees), **_package_archives(trees)}
-    folder = _built(cache, archives)
+    folder = _built(cache, archives, stop)
     return Studio(
         users=USERS,
         addons=_addons(folder),
@@ -162,7 +168,7 @@ def _package_archives(trees: Trees) -> dict[str, Members]:
     return {f"{_PACKAGES[0]}.zip": first, f"{_PACKAGES[1]}.zip": others | next_release(upgraded, every=2) | added}
 
 
-def _built(cache: Path, archives: dict[str, Members]) -> Path:
+def _built(cache: Path, archives: dict[str, Members], stop: threading.Event | None) -> Path:
     """The folder with the archives, made by one rename where it is not there yet."""
     folder = cache / f"sample-{digest(_RECIPE, archives)}"
     if folder.is_dir():
@@ -172,7 +178,7 @@ def _built(cache: Path, archives: dict[str, Members]) -> Path:
     try:
         largest_first = sorted(archives, key=lambda name: -len(archives[name]))
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for written in [threads.submit(write_zip, staging / name, archives[name]) for name in largest_first]:
+            for written in [threads.submit(write_zip, staging / name, archives[name], stop) for name in largest_first]:
                 written.result()
         try:
             staging.rename(folder)

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import sys
 import sysconfig
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -81,10 +82,16 @@ def digest(recipe: str, archives: Mapping[str, Members]) -> str:
     return state.hexdigest()
 
 
-def write_zip(path: Path, members: Members) -> None:
-    """A zip archive with these members, the same bytes every time."""
+def write_zip(path: Path, members: Members, stop: threading.Event | None = None) -> None:
+    """A zip archive with these members, the same bytes every time.
+
+    Raises:
+        InterruptedError: `stop` was set.
+    """
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in sorted(members.items()):
+            if stop is not None and stop.is_set():
+                raise InterruptedError(f"{path.name} was not finished")
             member = zipfile.ZipInfo(name, _FIRST_DATE)
             member.compress_type = zipfile.ZIP_DEFLATED
             member.create_system = 3  # Unix on every platform, for its permissions
