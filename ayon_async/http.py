@@ -245,6 +245,9 @@ def explain(error: BaseException, url: str) -> Failure:
             return Failure(
                 f"No connection to {where}: {_reason(error)}", "Check the address and that the server runs.", True
             )
+        case aiohttp.ServerDisconnectedError() if url.startswith("https:"):
+            hint = "Check the network. A server that wants a client certificate hangs up like this: see AYON_CERT_FILE."
+            return Failure(f"{where} hung up without an answer.", hint, True)
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | aiohttp.ClientPayloadError():
             return Failure(f"The connection to {where} broke: {_reason(error)}", "Check the network.", True)
         case aiohttp.ClientResponseError():
