@@ -21,6 +21,7 @@ from ayon_async.errors import StoreError, StoreFull
 _O_BINARY = getattr(os, "O_BINARY", 0)
 _O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _O_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+_O_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _O_BINARY | _O_NOFOLLOW | _O_CLOEXEC
 _PART_FILE = os.O_RDWR | os.O_CREAT | _O_BINARY | _O_NOFOLLOW | _O_CLOEXEC
 
@@ -40,6 +41,11 @@ def long_path(path: StrPath) -> str:
 def open_new(path: StrPath, mode: int = 0o644) -> int:
     """Create a file that must not exist yet, without following a link; returns its descriptor."""
     return os.open(long_path(path), _NEW_FILE, mode)
+
+
+def open_to_read(path: StrPath) -> int:
+    """Open a file, never through a link and without waiting, whatever it turns out to be; returns its descriptor."""
+    return os.open(long_path(path), os.O_RDONLY | _O_BINARY | _O_NOFOLLOW | _O_CLOEXEC | _O_NONBLOCK)
 
 
 def open_part(path: Path) -> int:

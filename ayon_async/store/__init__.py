@@ -21,8 +21,10 @@ from ayon_async import fs
 from ayon_async.errors import StoreError
 from ayon_async.item import Item
 from ayon_async.report import Kind
-from ayon_async.store import guard, index, lease, staging
+from ayon_async.store import guard, history, index, lease, seen, staging
+from ayon_async.store.history import History, State
 from ayon_async.store.layout import Root
+from ayon_async.store.listing import Installed, installed
 from ayon_async.store.marker import Marker, agree
 from ayon_async.store.record import File, Progress, Record, now, read_progress, read_record, write_records
 from ayon_async.threads import in_thread
@@ -142,6 +144,49 @@ class Store:
         root = self._roots["addon"]
         await self._in_thread(lambda: index.write_clientless(root.clientless, server, items), root)
 
+    async def installed(self) -> tuple[Installed, ...]:
+        """Everything that was installed here, whatever bundle it belongs to.
+
+        Raises:
+            StoreError: It can't be read.
+        """
+        return await self._in_thread(functools.partial(installed, tuple(self._roots.values())), self._roots["addon"])
+
+    async def histories(self) -> tuple[History, ...]:
+        """What the store held and when, for every choice of a bundle."""
+        return await in_thread(history.read_all, self._roots["addon"])
+
+    async def last_good(self, key: history.Key) -> State | None:
+        """The bundle to start from without the server, or None."""
+        return await in_thread(history.last_good, self._roots["addon"], key)
+
+    async def remember_good(self, key: history.Key, state: State) -> None:
+        """Note a bundle that is completely here.
+
+        Raises:
+            StoreError: It can't be written.
+        """
+        root = self._roots["addon"]
+        await self._in_thread(functools.partial(history.remember, root, key, state), root)
+
+    async def seen(self, server: str, items: Iterable[Item]) -> dict[Item, str]:
+        """The SHA-256 that the items' archives had when they were first seen, of those that were."""
+
+        def read() -> dict[Item, str]:
+            found = ((item, seen.read(self._roots[item.kind], server, item)) for item in items)
+            return {item: known.sha256 for item, known in found if known is not None}
+
+        return await in_thread(read)
+
+    async def remember_seen(self, server: str, item: Item, sha256: str, size: int, *, anew: bool) -> None:
+        """Remember a verified archive; see `seen.remember`.
+
+        Raises:
+            StoreError: It can't be written.
+        """
+        root = self._roots[item.kind]
+        await self._in_thread(functools.partial(seen.remember, root, server, item, sha256, size, anew=anew), root)
+
     async def room(self, needs: Iterable[tuple[Kind, int]]) -> tuple[guard.Room, ...]:
         """Whether archives of these sizes fit, on each file system; see `guard.room`."""
         return await in_thread(guard.room, [(self._roots[kind], size) for kind, size in needs])
@@ -225,8 +270,11 @@ class Store:
         """
         await self._in_thread(lambda: write_records(staged, record, files, started), self._roots[item.kind])
 
-    async def commit(self, item: Item, staged: Path) -> Held:
+    async def commit(self, item: Item, staged: Path, replaces: Path | None = None) -> Held:
         """Make a sealed folder the item's, by one rename; who comes second accepts what is there.
+
+        Args:
+            replaces: A complete folder that has to give way.
 
         Raises:
             StoreError: The folder can't be put in place; what was there before is there again.
@@ -235,9 +283,9 @@ class Store:
 
         def commit() -> Held:
             try:
-                staging.put_in_place(root, item, staged, stop)
+                staging.put_in_place(root, item, staged, stop, replaces)
             except OSError:
-                there = self._scan((item,)).get(item)
+                there = self._scan((item,)).get(item) if replaces is None else None
                 fs.remove_tree(staged)
                 if there is None:
                     raise
@@ -245,6 +293,20 @@ class Store:
             return Held(root.item(item), read_record(root.item(item)))
 
         return await self._in_thread(commit, root, stop)
+
+    async def replace_waiting(self) -> tuple[str, ...]:
+        """Try again what could not be replaced because it was in use; returns a sentence for each that still is."""
+        sentences = []
+        for root in self._roots.values():
+            for name in await in_thread(staging.waiting, root):
+                await self.prepare(root.kind)
+                if not await self._in_thread(functools.partial(self._replace_waiting, root, name), root):
+                    sentences.append(f"{root.path / name} is still in use: its new content waits for the next start.")
+        return tuple(sentences)
+
+    def _replace_waiting(self, root: Root, name: str) -> bool:
+        with lease.hold_now(root.locks, name, self._markers[root.kind].locks) as mine:
+            return mine and staging.put_waiting_in_place(root, name)
 
     async def discard(self, staged: Path) -> None:
         """Remove a staged folder."""

@@ -55,6 +55,21 @@ class Root:
         return self.ours / "clientless.json"
 
     @property
+    def bundles(self) -> Path:
+        """What was good and when, one file for each choice of a bundle; in the folder of the addons only."""
+        return self.ours / "bundles"
+
+    @property
+    def seen(self) -> Path:
+        """The digests that archives had when they were first seen, one file each."""
+        return self.ours / "seen"
+
+    @property
+    def pending(self) -> Path:
+        """Complete folders that could not replace the ones that are in use; private."""
+        return self.ours / "pending"
+
+    @property
     def list(self) -> Path:
         """The launcher's list of what it installed."""
         return self.path / _LISTS[self.kind]

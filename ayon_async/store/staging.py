@@ -2,11 +2,15 @@
 
 A staged folder is named after its item, and only who holds the item's lease touches it. The record that says `done` is
 the last thing that is put on the device before the rename, so a staged folder that has it is complete, and the next
-run renames it instead of fetching the archive again.
+run renames it instead of fetching the archive again. What was set aside is never taken for such a folder.
+
+A complete folder gives way to another one only where somebody asked for exactly that. Where the system refuses because
+files in it are open (Windows), the new one waits in ``pending`` for the next start.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import threading
@@ -15,6 +19,7 @@ import uuid
 from pathlib import Path
 
 from ayon_async import fs
+from ayon_async.errors import StoreError
 from ayon_async.item import Item
 from ayon_async.store.layout import Root
 from ayon_async.store.record import Record, read_progress, read_record
@@ -22,11 +27,20 @@ from ayon_async.store.record import Record, read_progress, read_record
 BLOCKED_SECONDS = 30.0
 _POLL = 0.25
 _SHARING_VIOLATIONS = frozenset({5, 32, 33})
+_ASIDE = "old-"
+
+
+class InUse(StoreError):
+    """A folder can't be replaced now, since a program has files in it open; the new one waits for the next start."""
 
 
 def new(root: Root, item: Item) -> Path:
     """A new private place to unpack the item into, on the same file system as its folder."""
     return root.staging / f"{item.folder}.{uuid.uuid4().hex}"
+
+
+def _new_aside(root: Root, folder: str) -> Path:
+    return root.staging / f"{folder}.{_ASIDE}{uuid.uuid4().hex}"
 
 
 def clear(root: Root, item: Item) -> tuple[Path, Record] | None:
@@ -38,7 +52,7 @@ def clear(root: Root, item: Item) -> tuple[Path, Record] | None:
     for path in sorted(root.staging.glob("*")):
         if path.name.rpartition(".")[0] != item.folder:
             continue
-        if complete is None and is_done(path):
+        if complete is None and not path.suffix.startswith(f".{_ASIDE}") and is_done(path):
             complete = path, read_record(path)
         else:
             fs.remove_tree(path)
@@ -66,28 +80,80 @@ def is_done(folder: Path) -> bool:
     return progress is not None and progress.state == "done"
 
 
-def put_in_place(root: Root, item: Item, staged: Path, stop: threading.Event) -> None:
+def put_in_place(root: Root, item: Item, staged: Path, stop: threading.Event, replaces: Path | None = None) -> None:
     """Rename the staged folder to the item's own; one that is there and not complete is set aside and then removed.
 
     Args:
         stop: Ends the waiting for a rename that another program blocks.
+        replaces: A folder to set aside although it is complete.
 
     Raises:
+        InUse: What should be replaced can't be set aside now.
         OSError: It can't be renamed; what was there before is there again. Also where somebody else was faster.
     """
     path = root.item(item)
-    aside = new(root, item) if os.path.lexists(path) and not is_done(path) else None
-    if aside is not None:
-        _rename(path, aside, stop)
+    old = replaces or (path if os.path.lexists(path) and not is_done(path) else None)
+    try:
+        _exchange(old, _new_aside(root, item.folder), staged, path, stop)
+    except OSError as error:
+        if replaces is None or not _is_blocked(error):
+            raise
+        _wait(root, item, staged)
+        message = f"{item.label} can't be replaced: a program has files in {path} open."
+        raise InUse(message, "Close the programs that use it: the new one takes its place at the next sync.") from error
+
+
+def _exchange(old: Path | None, aside: Path, staged: Path, path: Path, stop: threading.Event) -> None:
+    if old is not None:
+        _rename(old, aside, stop)
     try:
         _rename(staged, path, stop)
     except OSError:
-        if aside is not None:
-            _rename(aside, path, stop)
+        if old is not None:
+            _rename(aside, old, stop)
         raise
     fs.flush_folder(path.parent)
-    if aside is not None:
-        fs.remove_tree(aside)
+    if old is not None:
+        with contextlib.suppress(OSError):  # still in use somewhere; a later run sweeps it
+            fs.remove_tree(aside)
+
+
+def _wait(root: Root, item: Item, staged: Path) -> None:
+    """Let the staged folder wait for the next start; one that waits already is no longer wanted."""
+    if not root.pending.is_dir():
+        fs.make_folder(root.pending, 0o700)
+    waiting = root.pending / item.folder
+    if waiting.exists():
+        fs.rename(waiting, _new_aside(root, item.folder))
+    fs.rename(staged, waiting)
+
+
+def waiting(root: Root) -> list[str]:
+    """The names of the folders that wait to be replaced."""
+    try:
+        return sorted(path.name for path in root.pending.iterdir())
+    except OSError:  # none ever did, or another user's
+        return []
+
+
+def put_waiting_in_place(root: Root, name: str) -> bool:
+    """Try once more to replace a folder that was in use; call it while holding its lease.
+
+    Returns:
+        False where it still is in use.
+
+    Raises:
+        OSError: It can't be done for another reason.
+    """
+    path, at_once = root.path / name, threading.Event()
+    at_once.set()
+    try:
+        _exchange(path if os.path.lexists(path) else None, _new_aside(root, name), root.pending / name, path, at_once)
+    except OSError as error:
+        if _is_blocked(error):
+            return False
+        raise
+    return True
 
 
 def _rename(source: Path, destination: Path, stop: threading.Event) -> None:
@@ -98,6 +164,9 @@ def _rename(source: Path, destination: Path, stop: threading.Event) -> None:
             fs.rename(source, destination)
             return
         except OSError as error:
-            blocked = getattr(error, "winerror", None) in _SHARING_VIOLATIONS or error.errno == errno.EBUSY
-            if not blocked or time.monotonic() >= end or stop.wait(_POLL):
+            if not _is_blocked(error) or time.monotonic() >= end or stop.wait(_POLL):
                 raise
+
+
+def _is_blocked(error: OSError) -> bool:
+    return getattr(error, "winerror", None) in _SHARING_VIOLATIONS or error.errno == errno.EBUSY

@@ -1,0 +1,105 @@
+"""What a store holds, whatever bundle it belongs to: every item's folder with what is known of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ayon_async.item import Item
+from ayon_async.semver import parse
+from ayon_async.store import index
+from ayon_async.store.layout import Root
+from ayon_async.store.record import RECORD_FILE, Record, read_progress, read_record
+
+_LAUNCHERS_TIME = "%Y-%m-%d %H:%M:%S"  # local
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An item's folder.
+
+    Attributes:
+        item: What it is of.
+        path: The folder.
+        record: What we know of it; empty where the launcher installed it.
+        is_complete: Whether it says of itself that it is complete; else something has damaged it since.
+        when: When it was installed, in UTC, as far as that is known.
+    """
+
+    item: Item
+    path: Path
+    record: Record
+    is_complete: bool
+    when: datetime | None
+
+
+def installed(roots: Iterable[Root]) -> tuple[Installed, ...]:
+    """Everything that was installed, by us or by the launcher, in the order of the folders' names; blocks.
+
+    A folder that was never complete, which a launcher may be filling just now, is not among it.
+
+    Raises:
+        OSError: A folder of the store can't be read.
+    """
+    return tuple(entry for root in roots for entry in _installed(root))
+
+
+def _installed(root: Root) -> Iterator[Installed]:
+    listed = index.read(root.list)
+    named = _named(root, listed)
+    try:
+        folders = sorted(path for path in root.path.iterdir() if not path.name.startswith(".") and path.is_dir())
+    except FileNotFoundError:
+        return
+    for path in folders:
+        progress, record = read_progress(path), read_record(path)
+        item = _item(root, path.name, record, named)
+        old = progress is None and index.has(listed, item)  # by an old launcher
+        is_complete = old or (progress is not None and progress.state == "done")
+        if is_complete or (path / RECORD_FILE).is_file():
+            finished = progress.dist_finished if progress else None
+            yield Installed(item, path, record, is_complete, _when(record.installed, finished))
+
+
+def _named(root: Root, listed: dict[str, Any]) -> dict[str, Item]:
+    """The items of the launcher's list by the names of their folders."""
+    if root.kind == "dependency_package":
+        items = [Item(root.kind, name, None) for name in listed]
+    else:
+        items = [
+            Item(root.kind, name, version)
+            for name, versions in listed.items()
+            if isinstance(versions, dict)
+            for version in versions
+        ]
+    return {path.name: item for item in items for path in root.places(item)}
+
+
+def _item(root: Root, folder: str, record: Record, named: dict[str, Item]) -> Item:
+    """Whose folder it is: its record says, else the launcher's list, else the name where it looks like a version."""
+    if record.name is not None:
+        recorded = Item(root.kind, record.name, record.version)
+        if folder in {path.name for path in root.places(recorded)}:
+            return recorded
+    if folder in named:
+        return named[folder]
+    if root.kind == "dependency_package":
+        return Item(root.kind, folder, None)
+    splits = [(folder[: match.start()], folder[match.end() :]) for match in re.finditer("_", folder)]
+    name, version = next((split for split in splits if parse(split[1])), splits[-1] if splits else (folder, ""))
+    return Item(root.kind, name, version)
+
+
+def _when(ours: str | None, launchers: str | None) -> datetime | None:
+    try:
+        if ours is not None:
+            return datetime.fromisoformat(ours).astimezone(UTC)
+        if launchers is not None:
+            return datetime.strptime(launchers, _LAUNCHERS_TIME).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return None
