@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ayon_async import model
 from ayon_async.checksum import DIGITS, Checksum
-from ayon_async.errors import InvalidItem
+from ayon_async.errors import ChecksumMismatch, InvalidItem
 from ayon_async.item import Item
 from ayon_async.report import ItemReport
 from ayon_async.server import AyonServer
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Which bytes an archive has to be, beyond what the server says of it.
+
+    Attributes:
+        sha256: Of the archive.
+        by: A lock file, or what was seen first under the same name and version.
+    """
+
+    sha256: str
+    by: Literal["lock", "recorded"]
+
+    def mismatch(self, what: str, sha256: str) -> ChecksumMismatch:
+        """What to say of another archive."""
+        than = {"lock": "that the lock file names", "recorded": "that was seen first under this version"}[self.by]
+        hint = {
+            "lock": "Upload the right archive to the server, or make the lock file again.",
+            "recorded": "Somebody exchanged it: ask the studio's AYON administrator. To accept it: sync --refresh.",
+        }[self.by]
+        message = f"{what} is not the archive {than}: its sha256 is {sha256}, expected {self.sha256}."
+        return ChecksumMismatch(message, hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +47,7 @@ class Source:
         headers: Meant for this URL's origin only.
         checksum: What the archive from here must have.
         info: How the server described it, without headers, as the launcher's ``addons.json`` wants it.
+        pin: What attests the checksum where it is not the server.
     """
 
     kind: Literal["server", "http", "filesystem"]
@@ -31,6 +55,7 @@ class Source:
     headers: Mapping[str, str]
     checksum: Checksum | None
     info: Mapping[str, Any]
+    pin: Pin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +65,17 @@ class Archive:
     Attributes:
         sources: In the order in which to try them; at least one.
         size: Bytes, where the server says.
+        probed: Bytes, where only the first source said so when it was asked in advance; may have changed since.
     """
 
     sources: tuple[Source, ...]
     size: int | None
+    probed: int | None = None
+
+    @property
+    def expected(self) -> int | None:
+        """Bytes, as far as they are known."""
+        return self.probed if self.size is None else self.size
 
     @property
     def checksum(self) -> Checksum | None:
@@ -53,10 +85,29 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An item with the archive that it comes from."""
+    """An item with the archive that it comes from, and what that has to be if anything says so."""
 
     item: Item
     archive: Archive
+    pin: Pin | None = None
+
+    def pinned(self, pin: Pin) -> Job:
+        """The job for just these bytes; the server's own checksums are checked as well.
+
+        Raises:
+            ChecksumMismatch: The server itself says that it has others.
+        """
+        wanted = Checksum("sha256", pin.sha256)
+        sources = []
+        for source in self.archive.sources:
+            if source.checksum is None:
+                sources.append(replace(source, checksum=wanted, pin=pin))
+            elif source.checksum.algorithm != wanted.algorithm or source.checksum == wanted:
+                sources.append(source)
+        if not sources and self.archive.checksum is not None:
+            what = f"What the server now has as {self.item.label}"
+            raise pin.mismatch(what, self.archive.checksum.digest)
+        return replace(self, archive=replace(self.archive, sources=tuple(sources)), pin=pin)
 
 
 @dataclass(frozen=True, slots=True)
