@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -18,6 +19,8 @@ from ayon_async.item import Item
 from ayon_async.report import ItemReport, SyncReport
 
 INTERVAL = 0.1
+
+log = logging.getLogger(__name__)
 
 
 class Phase(enum.StrEnum):
@@ -174,6 +177,8 @@ class Entry:
         if phase is not None and not self.started:
             self.started = time.monotonic()
         self.state = replace(self.state, **changes)  # type: ignore[arg-type]
+        if reason:
+            log.info("%s: %s", self.state.item.label, reason)
         self._ledger.changed()
 
     def add(self, count: int) -> None:
@@ -194,6 +199,8 @@ class Entry:
         phase = Phase.FAILED if report.state == "failed" else Phase.DONE
         reason = report.error.message if report.error else report.reason
         self.state = replace(self.state, phase=phase, report=report, reason=reason)
+        outcome = report.state.replace("_", " ") + (f": {reason}" if reason else "")
+        log.log(logging.WARNING if phase is Phase.FAILED else logging.INFO, "%s: %s", report.label, outcome)
         self._ledger.changed()
 
     @property
@@ -255,7 +262,10 @@ class Ledger:
     def _tell(self) -> None:
         self._timer = None
         if self._watcher is not None:
-            self._watcher(self.snapshot())
+            snapshot = self.snapshot()
+            self._watcher(snapshot)
+            if snapshot.speed > 0:  # it sinks while nothing comes, and that is worth being told too
+                self.changed()
 
     def snapshot(self) -> Snapshot:
         """The run at this moment."""

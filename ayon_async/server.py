@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import sys
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from ayon_async.http import CONNECTION_ERRORS, HttpClient, Timeouts, Tls, explai
 from ayon_async.urls import normalize_url, redact
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 PLATFORM = {"win32": "windows", "darwin": "darwin"}.get(sys.platform, "linux")
 """This machine's platform by the name that AYON gives it."""
@@ -158,8 +160,8 @@ class AyonServer:
     # --- what should be installed -----------------------------------------------------------------------------------
 
     async def bundles(self) -> model.Bundles:
-        """Every bundle, and which is production and staging."""
-        return await self._get("/api/bundles", model.Bundles)
+        """Every bundle, archived ones too, and which is production and staging."""
+        return await self._get("/api/bundles?archived=true", model.Bundles)
 
     async def addons(self) -> tuple[model.Addon, ...]:
         """Every addon with all its versions."""
@@ -219,7 +221,7 @@ class AyonServer:
             raise missing
         if reply.status != 200 or not reply.is_json:
             raise self._unusable(reply, path)
-        return model.decode(reply.body, kind, redact(self.url + path))
+        return model.decode(reply.body, kind, self._name(path))
 
     async def _get_in_time(self, path: str) -> _Reply:
         # Who raises the time-out above its default says that this server may take that long.
@@ -234,7 +236,7 @@ class AyonServer:
 
     async def _get_again(self, path: str) -> _Reply:
         """Ask until there is an answer that a further try would not better."""
-        attempt = 0
+        attempt, url = 0, self._name(path)
         while True:
             attempt += 1
             last = attempt >= (self.retries + 1 if self.answered else _FIRST_ANSWER_ATTEMPTS)
@@ -242,9 +244,10 @@ class AyonServer:
             try:
                 reply = await self._send("GET", path)
             except CONNECTION_ERRORS as error:
-                failure = explain(error, self.url + path)
+                failure = explain(error, url)
                 if last or not failure.again:
                     raise ServerUnreachable(failure.message, failure.hint) from error
+                reason = failure.message
             else:
                 if reply.status == 401 and len(self._credentials) > 1:
                     self._credentials.pop(0)
@@ -252,14 +255,16 @@ class AyonServer:
                 if last or reply.status not in _AGAIN:
                     self.answered = self.answered or reply.status not in _AGAIN
                     return reply
-                retry_after = reply.retry_after
-            await asyncio.sleep(backoff.delay(attempt, retry_after))
+                reason, retry_after = f"{url} answered {reply.status}", reply.retry_after
+            pause = backoff.delay(attempt, retry_after)
+            log.info("%s; trying again in %.1f s", reason.rstrip("."), pause)
+            await asyncio.sleep(pause)
 
     async def _post(self, path: str, payload: Any = None) -> _Reply:
         try:
             return await self._send("POST", path, payload)
         except CONNECTION_ERRORS as error:
-            failure = explain(error, self.url + path)
+            failure = explain(error, self._name(path))
             raise ServerUnreachable(failure.message, failure.hint) from error
 
     async def _send(self, method: str, path: str, payload: Any = None) -> _Reply:
@@ -272,8 +277,12 @@ class AyonServer:
                 retry_after=response.headers.get("Retry-After"),
             )
 
+    def _name(self, path: str) -> str:
+        """The address as messages give it: without its query, which holds nothing that tells a person more."""
+        return redact(self.url + path.partition("?")[0])
+
     def _unusable(self, reply: _Reply, path: str) -> AyonAsyncError:
-        url = redact(self.url + path)
+        url = self._name(path)
         if reply.status == 401:
             if not self._credentials:
                 return NotSignedIn(f"{self.url} wants to know who you are.", _SIGN_IN)

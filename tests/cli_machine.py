@@ -76,12 +76,16 @@ class Machine:
             code = await asyncio.to_thread(run, [*arguments])
         return Ended(code, out.getvalue(), err.getvalue())
 
-    async def start(self, *arguments: str, **how: Any) -> asyncio.subprocess.Process:
-        """Start a command as a process of its own, with both streams piped."""
+    async def start_python(self, *arguments: str, **how: Any) -> asyncio.subprocess.Process:
+        """Start Python as a process of its own, with both streams piped."""
         pipe = asyncio.subprocess.PIPE
-        command = [sys.executable, "-m", "ayon_async", *arguments]
-        how = {"stdout": pipe, "stderr": pipe, **how}
-        return await asyncio.create_subprocess_exec(*command, env=self.env, **how)
+        return await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, **{"env": self.env, "stdout": pipe, "stderr": pipe, **how}
+        )
+
+    async def start(self, *arguments: str, **how: Any) -> asyncio.subprocess.Process:
+        """Start a command as a process of its own."""
+        return await self.start_python("-m", "ayon_async", *arguments, **how)
 
     async def run(self, *arguments: str) -> Ended:
         """Run a command as a process of its own."""
@@ -95,7 +99,7 @@ class Machine:
 
 
 async def ended(process: asyncio.subprocess.Process) -> Ended:
-    """What the process leaves, once it has ended."""
+    """What the process leaves, once it has ended; a stream that is not piped leaves nothing here."""
     out, err = await process.communicate()
     assert process.returncode is not None
-    return Ended(process.returncode, out.decode("utf-8"), err.decode("utf-8"))
+    return Ended(process.returncode, *(text.decode("utf-8") if text else "" for text in (out, err)))

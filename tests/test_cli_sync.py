@@ -13,7 +13,7 @@ from ayon_async.devserver import DevServer, addon, tiny_studio
 from ayon_async.devserver.faults import Body, Status
 from cli_machine import Machine
 
-REPORT = {
+REPORT: dict[str, type | tuple[type, ...]] = {
     "ok": bool,
     "server": (str, type(None)),
     "bundle": (str, type(None)),
@@ -23,7 +23,7 @@ REPORT = {
     "items": list,
     "error": (dict, type(None)),
 }
-ITEM = {
+ITEM: dict[str, type | tuple[type, ...]] = {
     "kind": str,
     "name": str,
     "version": (str, type(None)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ayon_async.cli import interrupt
 from ayon_async.version import __version__
 
 
@@ -14,7 +13,15 @@ def main() -> None:
     if arguments == ["--version"]:  # answered before anything is imported that takes its time
         print(__version__)
         return
-    interrupt.listen()
-    from ayon_async.cli.app import run
+    from ayon_async.cli import interrupt
 
-    interrupt.leave(run(arguments))
+    interrupt.listen()
+    try:
+        from ayon_async.cli.app import run
+
+        code = run(arguments)
+    except interrupt.Stopped:  # before a command could see to it
+        from ayon_async.cli.command import end_early
+
+        code = end_early(arguments)
+    interrupt.leave(code)

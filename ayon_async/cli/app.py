@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ayon_async.cli import interrupt
 from ayon_async.version import __version__
 
 _HOMES = {
@@ -68,8 +67,4 @@ def run(arguments: list[str]) -> int:
         app(arguments, prog_name="ayon-async")
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 1
-    except interrupt.Stopped:  # before the command itself could see to it
-        from ayon_async.cli.command import end_early
-
-        return end_early(arguments)
     return 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -51,24 +53,60 @@ def run(ctx: typer.Context, work: Callable[[Setup], Coroutine[Any, Any, Answer]]
     Raises:
         typer.Exit: Always.
     """
+    server: str | None = None
+
+    def do(output: Output, log_to: Callable[[Path], None]) -> Answer:
+        nonlocal server
+        from ayon_async.cli.setup import set_up
+
+        setup = set_up(ctx.params, output)
+        server = setup.settings.server
+        if setup.settings.log_file is not None:
+            log_to(setup.settings.log_file)
+        return interrupt.run(lambda: work(setup))
+
+    _run(ctx, do, lambda: server)
+
+
+def run_alone(ctx: typer.Context, work: Callable[[Output], Coroutine[Any, Any, Answer]]) -> NoReturn:
+    """As `run`, for a command that has nothing to do with this machine's settings, folders and servers.
+
+    Raises:
+        typer.Exit: Always.
+    """
+    _run(ctx, lambda output, log_to: interrupt.run(lambda: work(output)), lambda: None)
+
+
+def _run(
+    ctx: typer.Context, do: Callable[[Output, Callable[[Path], None]], Answer], server: Callable[[], str | None]
+) -> NoReturn:
     be_lenient()
     output = Output.of(ctx.params)
     name = ctx.info_name or ""
     started = time.monotonic()
-    server: str | None = None
     try:
-        from ayon_async.cli.setup import set_up
+        from ayon_async.cli.logs import logging_to
 
-        with set_up(ctx.params, output) as setup:
-            server = setup.settings.server
-            answer = interrupt.run(lambda: work(setup))
+        with logging_to(output) as log_to, _faults_told():
+            answer = do(output, log_to)
     except interrupt.Stopped:
-        answer = _failure(name, interrupt.error(), server, started)
+        answer = _failure(name, interrupt.error(), server(), started)
     except AyonAsyncError as error:
-        answer = _failure(name, error, server, started)
-    except Exception as error:  # the outermost place: a fault in this program is told like any other error
-        answer = _failure(name, _internal(error, output), server, started)
+        answer = _failure(name, error, server(), started)
     raise typer.Exit(tell(answer, output))
+
+
+@contextmanager
+def _faults_told() -> Iterator[None]:
+    """The outermost place, where a fault of this program becomes an error like any other."""
+    try:
+        yield
+    except AyonAsyncError:
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).debug("The fault's traceback:", exc_info=error)
+        hint = "This is a fault of ayon-async: please report it with what --debug shows."
+        raise InternalError(f"{type(error).__name__}: {error}", hint) from error
 
 
 def tell(answer: Answer, output: Output) -> int:
@@ -119,10 +157,3 @@ def _empty_document(name: str) -> dict[str, Any] | None:
         "paths": {"ok": False, "server": None, "paths": {}, "other_store": None, "error": None},
     }
     return shapes.get(name)
-
-
-def _internal(error: Exception, output: Output) -> InternalError:
-    if output.debug:
-        logging.getLogger(__name__).debug("The fault's traceback:", exc_info=error)
-    hint = "This is a fault of ayon-async: please report it with what --debug shows."
-    return InternalError(f"{type(error).__name__}: {error}", hint)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -95,14 +96,34 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     global _task
     loop = asyncio.new_event_loop()
     try:
-        task: asyncio.Task[T] = loop.create_task(work())
-        _task = task
-        return loop.run_until_complete(task)
+        with _woken_by_signals(loop):
+            task: asyncio.Task[T] = loop.create_task(work())
+            _task = task
+            return loop.run_until_complete(task)
     except asyncio.CancelledError:
         raise Stopped from None
     finally:
         _close(loop)
         _task = None
+
+
+@contextmanager
+def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let a signal wake the loop also where it comes just before the loop falls asleep, or to another thread."""
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield  # the loop of Windows sees to it itself, and other threads get no signals
+        return
+    waking, woken = socket.socketpair()
+    with waking, woken:
+        for end in (waking, woken):
+            end.setblocking(False)
+        loop.add_reader(woken, woken.recv, 64)
+        signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(-1)
+            loop.remove_reader(woken)
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:

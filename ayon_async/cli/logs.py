@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,32 +29,36 @@ class _Line(logging.Formatter):
 class _ToStandardError(logging.Handler):
     """Looks the stream up each time, since the progress display takes its place for a while."""
 
+    def __init__(self, level: int, tracebacks: bool) -> None:
+        super().__init__(level)
+        self.setFormatter(_Line("%(levelname)s %(name)s: %(message)s", tracebacks))
+
     def emit(self, record: logging.LogRecord) -> None:
         complain(self.format(record))
 
 
 @contextmanager
-def logging_to(output: Output, file: Path | None) -> Iterator[None]:
-    """Log while in the block.
+def logging_to(output: Output) -> Iterator[Callable[[Path], None]]:
+    """Log to standard error while in the block, and to the file that the function is given.
 
     Raises:
-        SettingsError: The file can't be written.
+        SettingsError: By that function: the file can't be written.
     """
-    level = logging.DEBUG if output.debug else logging.INFO if output.verbose else logging.ERROR
-    stderr = _ToStandardError(level)
-    stderr.setFormatter(_Line("%(levelname)s %(name)s: %(message)s", output.debug))
-    handlers: list[logging.Handler] = [stderr]
-    if file is not None:
-        handlers.append(_log_file(file))
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(min(handler.level for handler in handlers))
-    for handler in handlers:
+    # At the root, where other libraries' warnings come by too; the details are only our own.
+    root, ours = logging.getLogger(), logging.getLogger("ayon_async")
+    before, handlers = ours.level, list[logging.Handler]()
+
+    def add(handler: logging.Handler) -> None:
+        handlers.append(handler)
         root.addHandler(handler)
+        ours.setLevel(min(handler.level for handler in handlers))
+
+    level = logging.DEBUG if output.debug else logging.INFO if output.verbose else logging.ERROR
+    add(_ToStandardError(level, output.debug))
     try:
-        yield
+        yield lambda path: add(_log_file(path))
     finally:
-        root.setLevel(before)
+        ours.setLevel(before)
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ayon_async.cli.logs import logging_to
 from ayon_async.cli.output import Output
 from ayon_async.credentials import Credentials, find_credential
 from ayon_async.errors import UsageError
@@ -94,9 +93,8 @@ class Setup:
             yield server
 
 
-@contextmanager
-def set_up(given: Mapping[str, Any], output: Output) -> Iterator[Setup]:
-    """Read what the command line, the environment and the files say, and log accordingly while in the block.
+def set_up(given: Mapping[str, Any], output: Output) -> Setup:
+    """Read what the command line, the environment and the files say.
 
     Args:
         given: The command's parameters; those that are named as a setting are its flag.
@@ -112,10 +110,9 @@ def set_up(given: Mapping[str, Any], output: Output) -> Iterator[Setup]:
         machine_file=folders.machine_file,
         last_server=credentials.last_server,
     )
-    with logging_to(output, settings.log_file):
-        _pass_on([*settings.warnings], output)
-        _pass_on(credentials.warnings, output)
-        yield Setup(given, output, settings, folders, store_paths(settings, folders), credentials)
+    _pass_on([*settings.warnings], output)
+    _pass_on(credentials.warnings, output)
+    return Setup(given, output, settings, folders, store_paths(settings, folders), credentials)
 
 
 def _pass_on(warnings: list[str], output: Output) -> None:
