@@ -28,19 +28,24 @@ async def acquired(
         StoreError: It can't be written.
     """
     part = part_of(job, store)
-    # Two items, bundles or processes may want the same archive: one at a time collects its bytes.
-    async with store.lease(job.item.kind, part.stem, lambda: entry.set(phase=Phase.WAITING)) as taken_over:
-        if taken_over:
-            # Its former holder may come back and write on into the file that it has open: let it have that one.
-            await in_thread(remove_part, part)
-        fetched = await transfers.fetch(job.archive, part, entry, whole=whole)
-        with fetched.file:
-            try:
-                yield fetched
-            except ArchiveError:
-                await in_thread(remove_part, part)  # of a bad archive nothing is worth keeping
-                raise
-            await in_thread(remove_part, part)
+    transfers.wanted[part] += 1
+    try:
+        # Two items, bundles or processes may want the same archive: one at a time collects its bytes.
+        async with store.lease(job.item.kind, part.stem, lambda: entry.set(phase=Phase.WAITING)) as taken_over:
+            if taken_over:
+                # Its former holder may come back and write on into the file that it has open: let it have that one.
+                await in_thread(remove_part, part)
+            fetched = await transfers.fetch(job.archive, part, entry, whole=whole)
+            with fetched.file:
+                try:
+                    yield fetched
+                except ArchiveError:
+                    await in_thread(remove_part, part)  # of a bad archive nothing is worth keeping
+                    raise
+                if transfers.wanted[part] == 1:
+                    await in_thread(remove_part, part)
+    finally:
+        transfers.wanted[part] -= 1
 
 
 def part_of(job: Job, store: Store) -> Path:

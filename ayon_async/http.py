@@ -103,7 +103,10 @@ class HttpClient:
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=self.timeouts.connect, sock_read=self.timeouts.silence
+                # to `connect` belong finding the host, the proxy and the TLS handshake
+                total=None,
+                connect=self.timeouts.connect,
+                sock_read=self.timeouts.silence,
             ),
             auto_decompress=False,
             headers=self._headers,
@@ -144,15 +147,18 @@ class HttpClient:
         first = origin(url)
         for _ in range(MAX_REDIRECTS + 1):
             at_home = at_home and origin(url) == first
-            response = await self._session.request(
-                method,
-                URL(url, encoded=True),
-                headers={**headers, **(private if at_home else {})},
-                json=json,
-                allow_redirects=False,
-                proxy=proxy_for(url),
-                ssl=self._context(url, at_home),
-            )
+            try:
+                response = await self._session.request(
+                    method,
+                    URL(url, encoded=True),
+                    headers={**headers, **(private if at_home else {})},
+                    json=json,
+                    allow_redirects=False,
+                    proxy=proxy_for(url),
+                    ssl=self._context(url, at_home),
+                )
+            except ValueError as error:  # some oddities of addresses are noticed late
+                raise aiohttp.InvalidURL(url) from error
             location = response.headers.get("Location") if response.status in _REDIRECTS else None
             if location is None:
                 try:
@@ -229,7 +235,7 @@ def explain(error: BaseException, url: str) -> Failure:
             return Failure(f"The certificate of {where} is not trusted: {_reason(error)}", _tls_hint(str(error)), False)
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return Failure(f"No secure connection to {where}: {_reason(error)}", _tls_hint(str(error)), False)
-        case aiohttp.InvalidURL():
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return Failure(f"{where} is no usable address.", "Check it for typing errors.", False)
         case aiohttp.ClientConnectorDNSError():
             return Failure(

@@ -62,4 +62,4 @@ def up_to_date(item: Item, held: Held) -> ItemReport:
 
 def largest_first(jobs: list[Job]) -> list[Job]:
     """The order in which to start: largest first, since the last large one decides when all is done; unknown last."""
-    return sorted(jobs, key=lambda job: (job.archive.size is None, -(job.archive.size or 0)))
+    return sorted(jobs, key=lambda job: (job.archive.expected is None, -(job.archive.expected or 0)))

@@ -20,9 +20,6 @@ from ayon_async.server import AyonServer
 from ayon_async.store import Held, Store
 from ayon_async.transfer import probe
 
-_PROBES = 16
-
-
 @dataclass(slots=True)
 class Survey:
     """What was found; the outcomes that are clear already are in the ledger.
@@ -103,19 +100,18 @@ async def _remember_clientless(outcomes: list[ItemReport], server: AyonServer, s
             await store.remember_clientless(server.url, items)
 
 
-async def learn_sizes(jobs: list[Job], server: AyonServer, ledger: Ledger) -> list[Job]:
+async def learn_sizes(jobs: list[Job], server: AyonServer, ledger: Ledger, connections: int) -> list[Job]:
     """The jobs with the sizes that the server did not give, where the archives' own sources give them."""
-    gate = asyncio.Semaphore(_PROBES)
+    gate = asyncio.Semaphore(max(1, connections))
 
     async def learn(job: Job) -> Job:
-        size = job.archive.size
-        if size is None:
+        archive = job.archive
+        if archive.size is None:
             async with gate:
-                probed = await probe(job.archive.sources[0], server)
-            size = probed.size if probed else None
-        if size is not None:
-            ledger[job.item].set(size=size)
-        return replace(job, archive=replace(job.archive, size=size))
+                probed = await probe(archive.sources[0], server)
+            archive = replace(archive, probed=probed.size if probed else None)
+        ledger[job.item].set(size=archive.expected)
+        return replace(job, archive=archive)
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(learn(job)) for job in jobs]

@@ -61,7 +61,7 @@ async def sync(
 
     async def story() -> Survey:
         survey = await look(server, store, choice, platform or this_platform(), ledger)
-        missing = largest_first(await learn_sizes(survey.jobs, server, ledger))
+        missing = largest_first(await learn_sizes(survey.jobs, server, ledger, jobs))
         if dry_run:
             return survey
         missing = await _with_room(missing, store, ledger)
@@ -93,7 +93,7 @@ async def status(
 
 async def _with_room(jobs: list[Job], store: Store, ledger: Ledger) -> list[Job]:
     """The jobs, or none where it is known that there is no room for them all: half a bundle is of no use."""
-    known = [(job.item.kind, job.archive.size) for job in jobs if job.archive.size is not None]
+    known = [(job.item.kind, size) for job in jobs if (size := job.archive.expected) is not None]
     short = next((room for room in await store.room(known) if not room.enough), None)
     if short is None:
         return jobs

@@ -1,29 +1,29 @@
 """Verified bytes: archives from their sources into part files, many at once, on bad networks and on good ones.
 
 `Transfers` is what a run has one of. It reads from the top down: `download` brings one archive, `stream` one piece of
-it over one connection, `part` is where the bytes go and are hashed, `pacing` decides how many connections there are.
+it over one connection, `writer` and `part` are where the bytes go and are hashed, `pacing` decides how many connections
+there are.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ayon_async.http import CONNECTION_ERRORS
-from ayon_async.locate import Archive, Source
+from ayon_async.locate import Archive
 from ayon_async.progress import Entry, Phase
 from ayon_async.server import AyonServer
-from ayon_async.threads import abandonable, in_thread
+from ayon_async.threads import in_thread
 from ayon_async.transfer.download import Download, Fetched, Means
 from ayon_async.transfer.origins import Origins
 from ayon_async.transfer.pacing import WINDOW, Pacer
 from ayon_async.transfer.part import Part, Validator, remove_part
+from ayon_async.transfer.probe import Probe, probe
 
 __all__ = ["Fetched", "Probe", "Transfers", "Validator", "probe", "remove_part"]
 
@@ -38,9 +38,13 @@ class Transfers:
         jobs: Connections at once at the most.
         rate: Bytes per second, all together; None for no limit.
         retries: Further attempts since the last byte of progress.
+
+    Attributes:
+        wanted: How many items of the run wait for the archive in this part file, or work with it.
     """
 
     def __init__(self, server: AyonServer, *, jobs: int, rate: float | None = None, retries: int = 8) -> None:
+        self.wanted: Counter[Path] = Counter()
         self._downloads: list[Download] = []
         self._pacer = Pacer(jobs, rate, self._use_spare)
         self._writers = ThreadPoolExecutor(_WRITERS, "write")
@@ -56,29 +60,32 @@ class Transfers:
     ) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
-            await asyncio.wait([self._ticker])
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticker
         self._writers.shutdown()
 
     async def fetch(self, archive: Archive, path: Path, entry: Entry, *, whole: bool = False) -> Fetched:
         """The archive in the part file at this path, going on with what is there.
 
         Args:
-            whole: Whether it must come over one connection at a time.
+            whole: Whether it must come in one answer.
 
         Raises:
             TransferError, AccessDenied: No source gives it; what came is kept for another time.
             StoreError: It can't be written.
         """
         algorithms = {source.checksum.algorithm for source in archive.sources if source.checksum}
-        entry.set(phase=Phase.CONNECTING, size=archive.size)
+        entry.set(phase=Phase.QUEUED, size=archive.expected)
         part = await in_thread(lambda: Part(path, algorithms), executor=self._writers)
-        download = Download(archive, part, entry, self._means, splits=not whole)
+        download = Download(archive, part, entry, self._means, whole=whole)
         self._downloads.append(download)
         try:
             return await download.run()
         except BaseException:
-            await in_thread(part.save, executor=self._writers)
-            part.close()
+            try:
+                await in_thread(part.save, executor=self._writers)
+            finally:
+                part.close()
             raise
         finally:
             self._downloads.remove(download)
@@ -87,6 +94,8 @@ class Transfers:
         while True:
             await asyncio.sleep(WINDOW)
             self._pacer.tick()
+            for download in self._downloads:
+                download.writer.tick()
 
     def _use_spare(self) -> None:
         """No archive waits to be started: let spare connections help with the largest rests."""
@@ -96,38 +105,3 @@ class Transfers:
                 return
             self._pacer.take_spare()
             download.start_helper()
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What a source says of an archive.
-
-    Attributes:
-        size: Bytes, or None where it does not say.
-        validator: Of the state that it has now.
-    """
-
-    size: int | None
-    validator: Validator
-
-
-async def probe(source: Source, server: AyonServer) -> Probe | None:
-    """What the source tells for one byte, or None where it gives none."""
-    if source.kind == "filesystem":
-        path = Path(source.location)
-        with contextlib.suppress(OSError):  # also when it took too long
-            state = await abandonable(path.stat, server.http.timeouts.connect)
-            return Probe(state.st_size, Validator.of_file(path, state))
-        return None
-    private: Mapping[str, str] = server.private_headers if source.kind == "server" else source.headers
-    try:
-        async with server.http.request(
-            "GET", source.location, headers={"Range": "bytes=0-0"}, private=private
-        ) as response:
-            validator = Validator.of(source.location, response.headers)
-            if response.status == 200:
-                return Probe(response.content_length, validator)
-            total = response.headers.get("Content-Range", "").rpartition("/")[2]
-            return Probe(int(total) if total.isdecimal() else None, validator) if response.status == 206 else None
-    except CONNECTION_ERRORS:
-        return None  # the download itself will say what is wrong

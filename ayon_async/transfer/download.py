@@ -21,11 +21,14 @@ from ayon_async.threads import abandonable, in_thread
 from ayon_async.transfer.origins import Origins
 from ayon_async.transfer.pacing import Pacer
 from ayon_async.transfer.part import Part, Validator
-from ayon_async.transfer.stream import Again, Line, Piece, StartOver, stream
+from ayon_async.transfer.probe import probe
+from ayon_async.transfer.stream import Failed, Line, Piece, StartOver, WrongSize, stream
+from ayon_async.transfer.writer import Writer
 from ayon_async.urls import redact
 
 SMALLEST_SPLIT = 256 * 1024
 """Bytes that are worth a connection of their own."""
+_SMALLEST_SHARE = 1 << 20
 _WORTH_SECONDS = 0.25
 _COPY = 1 << 20
 T = TypeVar("T")
@@ -73,20 +76,22 @@ class Download:
         part: Its part file, open, ours alone.
         entry: Its line in the ledger.
         means: What all downloads share.
-        splits: Whether several connections may bring it.
+        whole: Whether it must come in one answer.
     """
 
-    def __init__(self, archive: Archive, part: Part, entry: Entry, means: Means, *, splits: bool) -> None:
+    def __init__(self, archive: Archive, part: Part, entry: Entry, means: Means, *, whole: bool) -> None:
         self._archive = archive
         self._part = part
         self._entry = entry
         self._means = means
+        self.writer = Writer(part, means.writers)
         self._pieces: list[Piece] = []
         self._helpers: set[asyncio.Task[None]] = set()
         self._source = archive.sources[0]
-        self._splits = splits
+        self._expected = archive.expected
+        self._whole = whole
+        self._splits = True  # until the source shows that it does not do them
         self._pieced = part.resumed
-        self._copied: Validator | None = None  # of a file that was copied; nobody can go on with such a part
 
     async def run(self) -> Fetched:
         """Bring it from the first source that gives it.
@@ -99,6 +104,8 @@ class Download:
         for source in self._archive.sources:
             last = source is self._archive.sources[-1]
             try:
+                if not last:
+                    self._means.origins.check(source)
                 await self._change_to(source)
                 await self._bring_verified(last=last)
                 return self._fetched(source)
@@ -106,7 +113,7 @@ class Download:
                 failures.append(error)
                 self._entry.set(reason=error.message)
             finally:
-                await self._dismiss_helpers()
+                await self._settle()
         if len(failures) == 1:
             raise failures[0]
         chosen = next((error for error in failures if isinstance(error, AccessDenied)), failures[-1])
@@ -114,7 +121,7 @@ class Download:
         raise type(chosen)(f"None of the {len(failures)} sources gives the archive: {reasons}", chosen.hint)
 
     def _fetched(self, source: Source) -> Fetched:
-        part, validator = self._part, self._copied or self._part.validator
+        part, validator = self._part, self._part.validator
         of_source = validator if validator is not None and validator.url == source.location else None
         return Fetched(part.file, part.path, part.size or 0, part.checksum(), source, self._pieced, of_source)
 
@@ -126,15 +133,24 @@ class Download:
             else:
                 self._pieced = True
         self._source = source
+        self._splits = True
         self._entry.set(source=redact(source.location))
 
     async def _start_over(self, reason: str) -> None:
-        await self._dismiss_helpers()
+        await self._settle()
         await self._in_writer(self._part.reset)
-        self._pieces.clear()
         self._pieced = False
         self._entry.set(reason=reason)
         self._entry.have(0)
+
+    async def _settle(self) -> None:
+        """End the further connections, and bring to disk what came."""
+        while self._helpers:  # one that ends may make room for a new one
+            helpers = set(self._helpers)
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.wait(helpers)
+        await self.writer.flush()
 
     # --- the verdict ------------------------------------------------------------------------------------------------
 
@@ -150,23 +166,23 @@ class Download:
             await self._start_over(error.message)
             if not pieced:
                 raise error
-            # What was put together may have been put together wrongly: once more, whole, over one connection.
-            self._splits = False
+            # What was put together may have been put together wrongly: once more, in one answer.
+            self._whole = True
 
     def _verdict(self) -> TransferError | None:
         where, size, declared = redact(self._source.location), self._part.size or 0, self._archive.size
+        attested = self._source.checksum
+        actual = self._part.checksum(attested.algorithm) if attested else None
+        if actual == attested and (attested or declared in (None, size)):
+            return None
         if declared is not None and size < declared:
             message = f"{where}: the body was truncated: {size:,} bytes came, the AYON server says {declared:,}."
             return Truncated(message, "Upload the archive again, or look at the proxies in between.")
-        attested = self._source.checksum
-        if attested is None:
-            if declared is not None and size > declared:
-                message = f"{where} sent {size:,} bytes, more than the {declared:,} that the AYON server says."
-                return TooLong(message, "Upload the archive to the AYON server again.")
-            return None
-        actual = self._part.checksum(attested.algorithm)
-        if actual == attested:
-            return None
+        if declared is not None and size > declared:
+            message = f"{where} sent {size:,} bytes, more than the {declared:,} that the AYON server says."
+            return TooLong(message, "Upload the archive to the AYON server again.")
+        assert attested is not None
+        assert actual is not None
         message = (
             f"What {where} gave is not the archive that the AYON server means: its {actual.algorithm} is"
             f" {actual.digest}, expected {attested.digest}."
@@ -184,52 +200,94 @@ class Download:
         if self._source.kind == "filesystem":
             await self._copy(Path(self._source.location))
             return
-        if self._part.size is not None:
-            self._entry.set(size=self._part.size)
-        self._entry.have(self._part.done.total)
-        await self._catch_up()
+        await self._take_up()
         # Attempts are counted since the last byte that brought us further than we had ever been: a server that always
         # breaks off and can't go on in the middle is given up, one that gets a little further each time is not.
-        attempt, best = 0, self._part.done.total
+        attempt, best, too_long = 0, self._part.done.total, False
         while not self._part.complete:
-            piece = await self._next_piece()
-            if piece is None:
-                await asyncio.wait(self._helpers, return_when=asyncio.FIRST_COMPLETED)
-                continue
+            retry_after = None
             try:
-                async with self._means.pacer.connection():
-                    await self._stream(piece)
-            except Again as failure:
-                error, retry_after = failure.error, failure.retry_after
+                await self._fill()
+                continue
             except StartOver as failure:
                 await self._start_over(str(failure))
-                error, retry_after = Truncated(f"{redact(self._source.location)}: {failure}.", "Try again."), None
-            else:
-                continue
+                error: TransferError = SourceUnavailable(f"{redact(self._source.location)}: {failure}.", "Sync again.")
+            except WrongSize as failure:
+                error = failure.error
+                if isinstance(error, TooLong) and too_long:
+                    raise error from failure
+                too_long = isinstance(error, TooLong)
+                await self._look_again()
+            except Failed as failure:
+                error, retry_after = failure.error, failure.retry_after
+                if not failure.again or (backoff.seconds_of(retry_after) or 0) > backoff.LONGEST_ASKED_FOR:
+                    raise error from failure
             if self._part.done.total > best:
                 attempt, best = 0, self._part.done.total
             attempt += 1
-            given_up = not last and self._means.origins.given_up(self._source)
-            if given_up or attempt > self._means.retries:
+            if attempt > self._means.retries:
                 raise error
+            if not last:
+                self._means.origins.check(self._source)
             self._entry.set(phase=Phase.CONNECTING, attempt=attempt + 1, reason=error.message)
             await asyncio.sleep(backoff.delay(attempt, retry_after))
 
+    async def _take_up(self) -> None:
+        """Go on with what an earlier run or another source left, if it is still the same archive."""
+        if not self._part.done.spans:
+            return
+        if self._part.complete and self._source.checksum is None:
+            # Nothing is left to ask for, so no answer would tell that the archive changed meanwhile.
+            now = await self._probe()
+            known = self._part.validator
+            if now is None or now[0] != self._part.size or known is None or known.contradicts(now[1]):
+                await self._start_over("the archive on the server changed")
+                return
+        self._entry.set(phase=Phase.VERIFYING, size=self._part.size)
+        self._entry.have(self._part.done.total)
+        await self._catch_up()
+
+    async def _probe(self) -> tuple[int | None, Validator] | None:
+        async with self._means.pacer.connection():
+            seen = await probe(self._source, self._means.server)
+        return None if seen is None else (seen.size, seen.validator)
+
+    async def _look_again(self) -> None:
+        """The size that is expected may be an old one; only the AYON server's own word on it stands, or a checksum."""
+        if self._archive.size is None or self._source.checksum is not None:
+            seen = await self._probe()
+            self._expected = self._expected if seen is None or seen[0] is None else seen[0]
+
+    async def _fill(self) -> None:
+        """Ask for what nobody else brings, over one connection, until there is no such byte."""
+        if not self._gaps():
+            await asyncio.wait(self._helpers, return_when=asyncio.FIRST_COMPLETED)
+            return
+        async with self._means.pacer.connection():
+            self._entry.set(phase=Phase.CONNECTING)
+            while (piece := await self._next_piece()) is not None:
+                await self._stream(piece)
+
     async def _next_piece(self) -> Piece | None:
-        """What the main connection asks for next; None while helpers bring all that is missing."""
+        if self._part.done.spans and (self._whole or not self._can_go_on) and not self._part.complete:
+            await self._start_over("the source does not let one go on in the middle")
         gaps = self._gaps()
         if not gaps:
             return None
-        if self._part.done.spans and not self._can_go_on:
-            await self._start_over("the source does not let one go on in the middle")
-            gaps = self._gaps()
-        return Piece.of(*gaps[0])
+        if self._part.done.spans:
+            self._pieced = True
+        return Piece.of(*self._share(*gaps[0]))
 
     @property
     def _can_go_on(self) -> bool:
         """Whether bytes of this source can be told from those of another state of the archive."""
         validator = self._part.validator
-        return self._source.checksum is not None or (validator is not None and validator.if_range is not None)
+        known = validator is not None and validator.url == self._source.location and validator.if_range is not None
+        return known or self._source.checksum is not None
+
+    @property
+    def _can_split(self) -> bool:
+        return self._splits and not self._whole and self._part.size is not None and self._can_go_on
 
     def _gaps(self) -> tuple[tuple[int, int | None], ...]:
         """What is neither here nor on its way."""
@@ -241,90 +299,85 @@ class Download:
             taken = taken.add(piece.start, size if piece.end is None else piece.end)
         return taken.missing(size)
 
+    def _share(self, start: int, end: int | None) -> tuple[int, int | None]:
+        """How much of a gap to ask for at once: what is asked for in vain is the more, the more is taken back later."""
+        if end is None or not self._part.done.spans or not self._can_split:
+            return start, end
+        return start, min(end, start + max(_SMALLEST_SHARE, (end - start) // self._means.pacer.climb.most))
+
     async def _stream(self, piece: Piece) -> None:
-        server, source = self._means.server, self._source
-        private = server.private_headers if source.kind == "server" else source.headers
+        source, pacer, origins = self._source, self._means.pacer, self._means.origins
+        line = Line(self._means.server, pacer, self.writer, self._entry, self._expected, self._start_over)
         self._pieces.append(piece)
         try:
-            line = Line(server.http, private, self._means.pacer, self._means.writers, self._entry)
             await stream(source, self._part, piece, line)
-        except Again:
-            self._means.origins.failed(source, brought=piece.position > piece.start)
-            self._means.pacer.failed()
+        except Failed as failure:
+            origins.failed(source, brought=piece.position > piece.start)
+            if failure.busy:
+                pacer.busy(min(backoff.seconds_of(failure.retry_after) or backoff.FIRST, backoff.LONGEST_ASKED_FOR))
+            elif failure.again:
+                pacer.failed()
             raise
         else:
-            self._means.origins.served(source)
+            origins.served(source)
         finally:
-            if piece in self._pieces:
-                self._pieces.remove(piece)
+            self._pieces.remove(piece)
 
     # --- helpers: further connections for the same archive ----------------------------------------------------------
 
     def largest_rest(self) -> int:
         """Bytes that a further connection could take over; 0 where it could not help."""
-        return max((gap[1] - gap[0] for gap in self._splittable()), default=0)
+        return max((end - start for start, end in self._spare()), default=0)
 
     def start_helper(self) -> None:
-        """Let another connection, which the caller has taken from the pacer, bring the second half of the rest."""
-        start, end = max(self._splittable(), key=lambda gap: gap[1] - gap[0])
-        for piece in self._pieces:
-            if piece.end == end:
-                piece.end = start
+        """Let another connection, which the caller has taken from the pacer, bring the largest rest."""
+        rest = max(self._spare(), key=lambda gap: gap[1] - gap[0])
+        taken_from = next((piece for piece in self._pieces if piece.end == rest[1]), None)
+        if taken_from is not None:
+            taken_from.end = rest[0]
         self._pieced = True
-        task = asyncio.create_task(self._help(Piece.of(start, end, split=True)))
+        share = rest if taken_from is not None else self._share(*rest)
+        task = asyncio.create_task(self._help(Piece.of(*share, split=True)))
         self._helpers.add(task)
         task.add_done_callback(self._helpers.discard)
 
-    def _splittable(self) -> list[tuple[int, int]]:
-        """The second half of each piece on its way that would take its connection long enough."""
-        if not self._splits or not self._can_go_on or self._part.size is None:
+    def _spare(self) -> list[tuple[int, int]]:
+        """What nobody asked for yet; else the second half of what would take its connection long enough."""
+        if not self._can_split or not any(piece.position > piece.start for piece in self._pieces):
             return []
-        halves = []
-        for piece in self._pieces:
-            if piece.end is None or piece.seconds_left < _WORTH_SECONDS:
-                continue
-            middle = piece.end - (piece.end - piece.position) // 2
-            if piece.end - middle >= SMALLEST_SPLIT:
-                halves.append((middle, piece.end))
-        return halves
+        gaps = [(start, end) for start, end in self._gaps() if end is not None and end - start >= SMALLEST_SPLIT]
+        return gaps or [half for piece in self._pieces if (half := _second_half(piece))]
 
     async def _help(self, piece: Piece) -> None:
         try:
             await self._stream(piece)
-        except StartOver:
+        except Failed:
+            pass  # the archive's own connection will ask for the same bytes
+        except (StartOver, WrongSize, TransferError, AccessDenied):
             self._splits = False
-        except (Again, TransferError, AccessDenied):
-            return  # the main connection asks for the same bytes and meets what there is to meet
         finally:
             self._means.pacer.release()
-
-    async def _dismiss_helpers(self) -> None:
-        helpers = set(self._helpers)
-        for helper in helpers:
-            helper.cancel()
-        outcomes = await asyncio.gather(*helpers, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome  # a full disk, say
 
     # --- files ------------------------------------------------------------------------------------------------------
 
     async def _copy(self, path: Path) -> None:
         """Take the archive from a file, which may lie on a mount that never answers."""
         silence = self._means.server.http.timeouts.silence
-        if self._part.done.spans:
-            await self._start_over("another source")
-        position = 0
         try:
             file = await abandonable(lambda: path.open("rb", buffering=0), silence)
             try:
                 state = await abandonable(lambda: os.fstat(file.fileno()), silence)
-                self._part.size, self._copied = state.st_size, Validator.of_file(path, state)
-                self._entry.set(size=self._part.size, phase=Phase.DOWNLOADING)
-                while data := await abandonable(lambda: file.read(_COPY), silence):
-                    await self._in_writer(functools.partial(self._part.write, [(position, data)]))
-                    position += len(data)
-                    self._entry.add(len(data))
+                await self._take_up_copy(Validator.of_file(path, state), state.st_size)
+                for start, end in self._part.done.missing(state.st_size):
+                    await abandonable(functools.partial(file.seek, start), silence)
+                    while start < end:
+                        data = await abandonable(functools.partial(file.read, min(_COPY, end - start)), silence)
+                        if not data:
+                            message = f"{path} became shorter while it was copied."
+                            raise Truncated(message, "Sync again when it is complete.")
+                        await self._in_writer(functools.partial(self._part.write, [(start, data)]))
+                        self._entry.add(len(data))
+                        start += len(data)
             finally:
                 await abandonable(file.close, silence)
         except TimeoutError as error:
@@ -333,7 +386,21 @@ class Download:
         except OSError as error:
             message = f"{path} can't be read: {error.strerror or error}."
             raise SourceUnavailable(message, "Check that the share is there.") from error
-        self._part.size = position
+
+    async def _take_up_copy(self, validator: Validator, size: int) -> None:
+        part = self._part
+        if part.done.spans and (part.size != size or (self._source.checksum is None and part.validator != validator)):
+            await self._start_over("the file changed")
+        part.size, part.validator = size, validator
+        self._entry.set(size=size, phase=Phase.DOWNLOADING)
+        self._entry.have(part.done.total)
 
     async def _in_writer(self, work: Callable[[], T]) -> T:
         return await in_thread(work, executor=self._means.writers)
+
+
+def _second_half(piece: Piece) -> tuple[int, int] | None:
+    if piece.end is None or piece.seconds_left < _WORTH_SECONDS:
+        return None
+    middle = piece.end - (piece.end - piece.position) // 2
+    return (middle, piece.end) if piece.end - middle >= SMALLEST_SPLIT else None

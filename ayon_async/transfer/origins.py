@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ayon_async.errors import SourceUnavailable
 from ayon_async.locate import Source
 from ayon_async.urls import origin
 
@@ -25,6 +26,13 @@ class Origins:
         """The source's origin did what it was asked."""
         self._failures[origin(source.location)] = 0
 
-    def given_up(self, source: Source) -> bool:
-        """Whether the source's origin, other than AYON's, failed three times running."""
-        return source.kind == "http" and self._failures[origin(source.location)] >= _RUNNING
+    def check(self, source: Source) -> None:
+        """Ask before each use of a source where there is another one.
+
+        Raises:
+            SourceUnavailable: Its origin, other than AYON's, failed three times running.
+        """
+        name = origin(source.location)
+        if source.kind == "http" and self._failures[name] >= _RUNNING:
+            message = f"{name} failed {_RUNNING} times running and is passed over for the rest of this run."
+            raise SourceUnavailable(message, "Check that server, or take its sources out of the AYON server's.")

@@ -10,10 +10,16 @@ from contextlib import asynccontextmanager
 
 FIRST = 4
 DEFAULT_MOST = 8
+MOST = 16
 WINDOW = 0.5
 """Seconds over which a sum is measured before the number of connections is changed."""
 _PATIENCE = 8
 """Windows to wait after a connection that brought nothing, before trying one more again."""
+_BURST = 0.1
+"""Seconds of a limited rate that may be made up for after a pause."""
+_IN_KERNEL = 0.2
+"""Seconds of a limited rate that may wait in the operating system's buffers, all connections together."""
+_SMALLEST_BUFFER = 8192
 
 
 class Climb:
@@ -70,29 +76,27 @@ class Throttle:
         self.rate = rate
         self._due = time.monotonic()
 
-    async def took(self, count: int) -> None:
-        """So many bytes came; returns when it is time for more."""
+    def took(self, count: int) -> float:
+        """So many bytes came; returns the seconds to wait before taking more."""
         if self.rate is None:
-            return
+            return 0.0
         now = time.monotonic()
-        # what was not used in the last quarter of a second is lost: no burst makes up for a pause
-        self._due = max(self._due, now - 0.25) + count / self.rate
-        if self._due > now:
-            await asyncio.sleep(self._due - now)
+        self._due = max(self._due, now - _BURST) + count / self.rate
+        return max(0.0, self._due - now)
 
 
 class Pacer:
     """Hands out connections.
 
     Args:
-        most: Connections at once at the most.
+        most: Connections at once at the most; never more than 16.
         rate: Bytes per second, all together; None for no limit.
         idle: Called when a connection could be used and nobody waits for one.
     """
 
     def __init__(self, most: int, rate: float | None, idle: Callable[[], None]) -> None:
-        self.climb = Climb(most)
-        self.throttle = Throttle(rate)
+        self.climb = Climb(min(most, MOST))
+        self._throttle = Throttle(rate)
         self._idle = idle
         self._active = 0
         self._queue: deque[asyncio.Future[None]] = deque()
@@ -104,6 +108,13 @@ class Pacer:
     def spare(self) -> int:
         """How many connections could be used that nobody waits for."""
         return max(0, self.climb.allowed - self._active) if not self._queue and not self._held else 0
+
+    @property
+    def buffer(self) -> int | None:
+        """Bytes that the operating system may collect for each connection; None where the rate is not limited."""
+        if self._throttle.rate is None:
+            return None
+        return max(_SMALLEST_BUFFER, int(self._throttle.rate * _IN_KERNEL / self.climb.allowed))
 
     @property
     def _held(self) -> bool:
@@ -146,21 +157,23 @@ class Pacer:
 
     def _hand_out(self) -> None:
         while self._queue and self._active < self.climb.allowed:
-            self._active += 1
-            self._queue.popleft().set_result(None)
+            turn = self._queue.popleft()
+            if not turn.done():
+                self._active += 1
+                turn.set_result(None)
         if self.spare:
             self._idle()
 
-    async def took(self, count: int) -> None:
-        """So many bytes came over one of the connections; returns when it is time for more."""
+    def took(self, count: int) -> float:
+        """So many bytes came over one of the connections; returns the seconds that it should wait."""
         self._total += count
-        await self.throttle.took(count)
+        return self._throttle.took(count)
 
     def tick(self) -> None:
         """Called twice a second: look at the sum and change the number of connections."""
         now = time.monotonic()
-        if self._active < self.climb.allowed or self._held or self.throttle.rate is not None:
-            self._window = None  # a sum of fewer than allowed, or of ones we slow down ourselves, tells nothing
+        if self._active < self.climb.allowed or self._held:
+            self._window = None  # a sum of fewer than allowed tells nothing
         elif self._window is None:
             self._window = now, self._total
         elif now - self._window[0] >= WINDOW:

@@ -1,57 +1,71 @@
-"""One connection: ask for a piece of an archive and write what comes into the part."""
+"""One connection: ask for a piece of an archive and pass on what comes."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
-from collections.abc import Mapping
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import aiohttp
 
-from ayon_async import backoff
 from ayon_async.errors import (
     AccessDenied,
+    AyonAsyncError,
     NotSignedIn,
     SourceUnavailable,
     TooLong,
     TransferError,
     Truncated,
 )
-from ayon_async.http import CONNECTION_ERRORS, HttpClient, explain
+from ayon_async.http import CONNECTION_ERRORS, explain
 from ayon_async.locate import Source
 from ayon_async.progress import Entry, Phase
-from ayon_async.threads import ended, in_thread
+from ayon_async.server import AyonServer
 from ayon_async.transfer.pacing import Pacer
 from ayon_async.transfer.part import Part, Validator
-from ayon_async.urls import redact
+from ayon_async.transfer.probe import private_headers
+from ayon_async.transfer.writer import Writer
+from ayon_async.urls import origin, redact
 
-if TYPE_CHECKING:
-    from asyncio import Future
-
-CHUNK = 1 << 20
-"""Bytes that go to a thread in one hop: smaller ones cost more in hops than in hashing and writing."""
-_FLUSH_SECONDS = 2.0
 _SHORT_READ = 1 << 16
 _BREATH = 0.01
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BUSY = frozenset({429, 503})
+_WEB_PAGES = frozenset({"text/html", "application/xhtml+xml"})
 
 
-class Again(Exception):
-    """The connection failed in a way that a further try may mend.
+class Failed(Exception):
+    """The connection failed, or the server is in trouble.
 
     Attributes:
         error: What to say when there is no further try.
-        retry_after: The server's ``Retry-After``, if it gave one.
+        again: Whether a further try may mend it.
+        busy: Whether the server asked for less (429, 503).
+        retry_after: Its ``Retry-After``, if it gave one.
     """
 
-    def __init__(self, error: TransferError, retry_after: str | None = None) -> None:
+    def __init__(
+        self, error: TransferError, *, again: bool = True, busy: bool = False, retry_after: str | None = None
+    ) -> None:
         super().__init__(error.message)
         self.error = error
+        self.again = again
+        self.busy = busy
         self.retry_after = retry_after
+
+
+class WrongSize(Exception):
+    """The source sends the whole archive, with another length than was expected.
+
+    Attributes:
+        error: What to say when it stays so.
+    """
+
+    def __init__(self, error: TransferError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class StartOver(Exception):
@@ -66,7 +80,7 @@ class Piece:
         start: Where it begins.
         position: The next byte that is expected.
         end: Where to stop; None until the size is known. It may become smaller while bytes come.
-        split: Whether it was taken from another connection's piece.
+        split: Whether it is brought by a further connection, besides the archive's own.
         since: When the work on it began, by the monotonic clock.
     """
 
@@ -95,44 +109,57 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a connection works with."""
+    """What a connection works with.
 
-    http: HttpClient
-    private: Mapping[str, str]
+    Attributes:
+        server: The AYON server, and through it the network.
+        pacer: Told of every byte, and says when to wait.
+        writer: Where the bytes go.
+        entry: Who is told.
+        expected: The whole archive's size as it is known so far, or None.
+        start_over: Throws away what is there, for the reason given; no other connection brings anything afterwards.
+    """
+
+    server: AyonServer
     pacer: Pacer
-    writers: Executor
+    writer: Writer
     entry: Entry
+    expected: int | None
+    start_over: Callable[[str], Awaitable[None]]
 
 
 async def stream(source: Source, part: Part, piece: Piece, line: Line) -> None:
-    """Bring the piece.
+    """Bring the piece; whatever came of it is in the part when this ends, however it ends.
 
     Raises:
-        Again: It broke; what came is in the part.
-        StartOver: The rest can't be had as a range; a piece that was not split off is now the whole archive, empty.
+        Failed: The connection broke, or can't be had.
+        WrongSize: The archive has another size than was expected.
+        StartOver: The rest can't be had as a range.
         TransferError: The source does not give it.
         AccessDenied: The AYON server refuses us.
+        StoreError: It can't be written.
     """
-    url = source.location
+    url, ranged = source.location, not piece.is_whole(part.size)
+    headers = _range_headers(part, piece, url) if ranged else {}
+    private = private_headers(source, line.server)
     try:
-        async with line.http.request(
-            "GET", url, headers=_range_headers(part, piece, url), private=line.private
-        ) as response:
-            await _check(response, source, part, piece, line)
+        async with line.server.http.request("GET", url, headers=headers, private=private) as response:
+            _check(response, source, line, ranged=ranged)
+            validator = Validator.of(url, response.headers)
+            if response.status == 206:
+                _check_range(response, part, piece, validator)
+            else:
+                await _begin_whole(response, part, piece, line, validator, ranged=ranged)
             line.entry.set(phase=Phase.DOWNLOADING)
             await _read(response, part, piece, line)
+    except aiohttp.ClientPayloadError as error:
+        raise _truncated(url, piece) from error
     except CONNECTION_ERRORS as error:
         failure = explain(error, url)
-        if isinstance(error, aiohttp.ClientPayloadError):
-            raise Again(_truncated(url, piece)) from error
-        if not failure.again:
-            raise SourceUnavailable(failure.message, failure.hint) from error
-        raise Again(TransferError(failure.message, failure.hint)) from error
+        raise Failed(SourceUnavailable(failure.message, failure.hint), again=failure.again) from error
 
 
 def _range_headers(part: Part, piece: Piece, url: str) -> dict[str, str]:
-    if piece.is_whole(part.size):
-        return {}
     last = "" if piece.end is None or piece.end == part.size else str(piece.end - 1)
     headers = {"Range": f"bytes={piece.position}-{last}"}
     # A validator is its URL's own: of another source's state it says nothing.
@@ -144,33 +171,40 @@ def _range_headers(part: Part, piece: Piece, url: str) -> dict[str, str]:
 # --- what the answer's head says ------------------------------------------------------------------------------------
 
 
-async def _check(response: aiohttp.ClientResponse, source: Source, part: Part, piece: Piece, line: Line) -> None:
-    where, asked = redact(source.location), not piece.is_whole(part.size)
-    if response.status not in (200, 206) or (response.status == 206 and not asked):
-        raise _refusal(response, source, piece, line.pacer)
-    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        encoding = response.headers["Content-Encoding"]
+def _check(response: aiohttp.ClientResponse, source: Source, line: Line, *, ranged: bool) -> None:
+    where = redact(source.location)
+    if response.status == 416 and ranged:
+        raise StartOver("the archive on the server is shorter than it was")
+    if response.status not in (200, 206) or (response.status == 206 and not ranged):
+        raise _refusal(response, source, line)
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
         message = f"{where} sends the archive encoded ({encoding}), although it was asked for as it is."
         raise SourceUnavailable(message, "Turn off compression of archives on that server or proxy.")
-    if response.content_type in ("text/html", "application/xhtml+xml"):
+    if response.content_type in _WEB_PAGES:
         message = f"{where} sends a web page instead of an archive."
         raise SourceUnavailable(message, "Check the source's address on the server, and whether it needs a login.")
-    validator = Validator.of(source.location, response.headers)
-    if response.status == 206:
-        _check_range(response, part, piece, validator)
-        return
-    if piece.split:
-        raise StartOver("the server sends the whole archive instead of a piece")
-    if asked:
-        line.entry.set(reason="the archive on the server changed, or the server can't go on in the middle of it")
-    # A whole one, from the first byte on: whatever was there belongs to something else, or is sent once more.
-    if part.done.spans or asked:
-        await in_thread(part.reset, executor=line.writers)
-        line.entry.have(0)
-    piece.start, piece.position, piece.end = 0, 0, response.content_length
-    part.size, part.validator = response.content_length, validator
-    if part.size is not None:
-        line.entry.set(size=part.size)
+
+
+def _refusal(response: aiohttp.ClientResponse, source: Source, line: Line) -> Exception:
+    status, where = response.status, redact(source.location)
+    if status in _AGAIN:
+        error = SourceUnavailable(f"{where} answered {status}.", "Try again later.")
+        return Failed(error, busy=status in _BUSY, retry_after=response.headers.get("Retry-After"))
+    if status in (401, 403) and source.kind == "server" and origin(str(response.url)) == line.server.http.home:
+        return _denial(status, where)
+    if status in (401, 403):
+        return SourceUnavailable(f"{where} refuses us ({status}).", "Check the source's headers on the AYON server.")
+    if status == 404:
+        return SourceUnavailable(f"{where} is not there (404).", "Upload the archive to the server again.")
+    return SourceUnavailable(f"{where} answered {status}.", "Check the source's address on the AYON server.")
+
+
+def _denial(status: int, where: str) -> AyonAsyncError:
+    if status == 401:
+        message = f"The AYON server does not accept the key or token any more ({where})."
+        return NotSignedIn(message, "Sign in again.")
+    return AccessDenied(f"The AYON server does not let this user have {where}.", "Ask its administrator.")
 
 
 def _check_range(response: aiohttp.ClientResponse, part: Part, piece: Piece, validator: Validator) -> None:
@@ -179,117 +213,106 @@ def _check_range(response: aiohttp.ClientResponse, part: Part, piece: Piece, val
     start, _, last = span.partition("-")
     if unit != "bytes" or not (start.isdecimal() and last.isdecimal()) or int(start) != piece.position:
         raise StartOver("the server answered with another range than it was asked for")
-    if total.isdecimal() and part.size is not None and int(total) != part.size:
+    if total.isdecimal() and int(total) != part.size:
         raise StartOver("the archive on the server has another size now")
-    known = part.validator
-    if known is not None and known.url == validator.url and known.contradicts(validator):
+    if part.validator is None or part.validator.url != validator.url:
+        part.validator = validator  # a checksum judges what several sources bring
+    elif part.validator.contradicts(validator):
         raise StartOver("the archive on the server changed")
-    if piece.end is not None and int(last) >= piece.end and not piece.split:
-        raise StartOver("the server answered with a longer range than it was asked for")
 
 
-def _refusal(response: aiohttp.ClientResponse, source: Source, piece: Piece, pacer: Pacer) -> Exception:
-    status, where = response.status, redact(source.location)
-    if status in _AGAIN:
-        retry_after = response.headers.get("Retry-After")
-        if status in _BUSY:
-            pacer.busy(min(backoff.seconds_of(retry_after) or 0.0, backoff.LONGEST_ASKED_FOR))
-        return Again(SourceUnavailable(f"{where} answered {status}.", "Try again later."), retry_after)
-    if status == 416:
-        return StartOver("the archive on the server is shorter than it was")
-    if status in (401, 403) and source.kind == "server":
-        if status == 401:
-            return NotSignedIn(
-                f"The AYON server does not accept the key or token any more ({where}).", "Sign in again."
-            )
-        return AccessDenied(f"The AYON server does not let this user have {where}.", "Ask its administrator.")
-    if status in (401, 403):
-        return SourceUnavailable(f"{where} refuses us ({status}).", "Check the source's headers on the AYON server.")
-    if status == 404:
-        return SourceUnavailable(f"{where} is not there (404).", "Upload the archive to the server again.")
-    return SourceUnavailable(f"{where} answered {status}.", "Check the source's address on the AYON server.")
+async def _begin_whole(
+    response: aiohttp.ClientResponse, part: Part, piece: Piece, line: Line, validator: Validator, *, ranged: bool
+) -> None:
+    """From the first byte on: whatever was there belongs to something else, or is sent once more."""
+    if piece.split:
+        raise StartOver("the server sends the whole archive instead of a piece")
+    length = response.content_length
+    _check_size(response, length, line.expected)
+    piece.start = piece.position = 0
+    piece.end = None  # nobody takes from it while it is thrown away
+    if ranged or part.done.spans:
+        await line.start_over("the archive on the server changed, or the server can't go on in the middle of it")
+    piece.end = part.size = length
+    part.validator = validator
+    if length is not None:
+        line.entry.set(size=length)
 
 
-def _truncated(url: str, piece: Piece) -> Truncated:
+def _check_size(response: aiohttp.ClientResponse, size: int | None, expected: int | None) -> None:
+    if size is None or expected is None or size == expected:
+        return
+    where = redact(str(response.url))
+    if size < expected:
+        message = f"{where}: the body was truncated: it has {size:,} bytes, not {expected:,}."
+        raise WrongSize(Truncated(message, "Look at the server and the proxies before it."))
+    message = f"{where} sends {size:,} bytes, more than the {expected:,} that the archive should have."
+    raise WrongSize(TooLong(message, "Upload the archive to the AYON server again."))
+
+
+def _truncated(url: str, piece: Piece) -> Failed:
     of = "" if piece.end is None else f" of {piece.end:,}"
     message = f"{redact(url)}: the body was truncated after {piece.position:,}{of} bytes."
-    return Truncated(message, "Try again; if it stays so, look at the server and the proxies before it.")
+    return Failed(Truncated(message, "Try again; if it stays so, look at the server and the proxies before it."))
 
 
 # --- the body -------------------------------------------------------------------------------------------------------
 
 
 async def _read(response: aiohttp.ClientResponse, part: Part, piece: Piece, line: Line) -> None:
-    writer = _Writer(part, piece.position, line.writers)
-    content = response.content
+    content, pacer = response.content, line.pacer
+    if pacer.buffer is not None:
+        _limit_kernel(response, pacer.buffer)
     try:
         while piece.end is None or piece.position < piece.end:
             data = await content.readany()
             if not data:
                 break
-            # Our end may have moved: what lies behind it is another connection's by now.
-            if piece.end is not None and piece.position + len(data) > piece.end:
-                if part.size == piece.end and not piece.split:
-                    raise TooLong(f"{redact(str(response.url))} sends more than the {piece.end:,} bytes it declared.")
+            pause = pacer.took(len(data))
+            line.entry.add(len(data))
+            if piece.end is not None and len(data) > piece.end - piece.position:
+                # What lies behind our end is another connection's: the end has moved, or the server sends too much.
+                line.entry.have(line.entry.state.bytes_done - len(data) + piece.end - piece.position)
                 data = data[: piece.end - piece.position]
             piece.position += len(data)
-            line.entry.add(len(data))
-            await writer.take(data)
-            await line.pacer.took(len(data))
-            if len(data) < _SHORT_READ and not content.at_eof():
-                await _breathe(response)
+            await line.writer.take(piece.position - len(data), data)
+            if piece.end is None and line.expected is not None and piece.position > line.expected:
+                break  # without a declared length it might go on for ever
+            if len(data) < _SHORT_READ and piece.position != piece.end and not content.at_eof():
+                pause = max(pause, _BREATH)
+            if pause > 0:
+                await _pause(response, pause)
     finally:
         # What came is kept, whatever happens: a byte that arrived is not downloaded a second time.
-        await writer.close()
+        await line.writer.flush()
     if piece.end is None:
+        _check_size(response, piece.position, line.expected)
         piece.end = part.size = piece.position  # sent without a length: where it ends it is whole
         line.entry.set(size=part.size)
     elif piece.position < piece.end:
-        raise Again(_truncated(str(response.url), piece))
+        raise _truncated(str(response.url), piece)
 
 
-async def _breathe(response: aiohttp.ClientResponse) -> None:
-    """Let the kernel collect what comes in small portions: waking up for each of them costs more than all else."""
-    connection = response.connection
-    if connection is None or connection.protocol is None:
+def _limit_kernel(response: aiohttp.ClientResponse, size: int) -> None:
+    """Let the operating system collect no more than this while we wait: else the limit would not be one."""
+    transport = response.connection.transport if response.connection is not None else None
+    if transport is not None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+async def _pause(response: aiohttp.ClientResponse, seconds: float) -> None:
+    """Take nothing from the connection for a while.
+
+    For the rate limit; and where bytes come in small portions to let the kernel collect them, since waking up for each
+    costs more than all else.
+    """
+    protocol = response.connection.protocol if response.connection is not None else None
+    if protocol is None or protocol.transport is None:
+        await asyncio.sleep(seconds)
         return
-    protocol = connection.protocol
     protocol.pause_reading()
     try:
-        await asyncio.sleep(_BREATH)
+        await asyncio.sleep(seconds)
     finally:
-        protocol.resume_reading()
-
-
-class _Writer:
-    """Collects bytes and writes them in a thread, about a MiB at a time, while the next ones arrive."""
-
-    def __init__(self, part: Part, position: int, writers: Executor) -> None:
-        self._part = part
-        self._position = position
-        self._writers = writers
-        self._buffer = bytearray()
-        self._since = time.monotonic()
-        self._running: Future[None] | None = None
-
-    async def take(self, data: bytes) -> None:
-        self._buffer += data
-        if len(self._buffer) >= CHUNK or time.monotonic() - self._since >= _FLUSH_SECONDS:
-            await self._write()
-
-    async def _write(self) -> None:
-        await self._finish()
-        data, position = self._buffer, self._position
-        self._buffer, self._position, self._since = bytearray(), position + len(data), time.monotonic()
-        self._running = asyncio.get_running_loop().run_in_executor(self._writers, self._part.write, [(position, data)])
-
-    async def _finish(self) -> None:
-        """Wait for the job that runs, also when this task is cancelled meanwhile."""
-        running, self._running = self._running, None
-        if running is not None:
-            await ended(running)
-
-    async def close(self) -> None:
-        if self._buffer:
-            await self._write()
-        await self._finish()
+        if protocol.transport is not None:
+            protocol.resume_reading()

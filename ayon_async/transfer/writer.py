@@ -1,0 +1,79 @@
+"""What the connections of one archive bring goes to the disk together, about a MiB in one hop to a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import Executor
+
+from ayon_async.threads import ended
+from ayon_async.transfer.part import SAVE_SECONDS, Part
+
+CHUNK = 1 << 20
+"""Bytes that go to a thread in one hop: smaller ones cost more in hops than in hashing and writing."""
+
+
+class Writer:
+    """Collects bytes while the ones before are written: of one archive at most two chunks are not on disk yet.
+
+    Args:
+        part: Where they go.
+        threads: One of them at a time writes.
+    """
+
+    def __init__(self, part: Part, threads: Executor) -> None:
+        self._part = part
+        self._threads = threads
+        self._buffers: dict[int, tuple[int, bytearray]] = {}  # by where the next byte of each goes
+        self._size = 0
+        self._since = time.monotonic()
+        self._turn = asyncio.Lock()
+        self._running: asyncio.Future[None] | None = None
+
+    async def take(self, position: int, data: bytes) -> None:
+        """Bytes that go to this position.
+
+        Raises:
+            StoreError: Earlier ones can't be written.
+        """
+        start, buffer = self._buffers.pop(position, (position, bytearray()))
+        buffer += data
+        self._buffers[position + len(data)] = start, buffer
+        self._size += len(data)
+        if self._is_due:
+            async with self._turn:
+                if self._is_due:
+                    await self._finish()
+                    self._begin()
+
+    async def flush(self) -> None:
+        """Write all there is and wait until it is on disk.
+
+        Raises:
+            StoreError: It can't be written.
+        """
+        async with self._turn:
+            await self._finish()
+            if self._size:
+                self._begin()
+                await self._finish()
+
+    def tick(self) -> None:
+        """Called now and then: write what waits for long because no more comes."""
+        if self._size and self._is_due and self._running is None and not self._turn.locked():
+            self._begin()
+
+    @property
+    def _is_due(self) -> bool:
+        return self._size >= CHUNK or time.monotonic() - self._since >= SAVE_SECONDS
+
+    def _begin(self) -> None:
+        chunks = list(self._buffers.values())
+        self._buffers, self._size, self._since = {}, 0, time.monotonic()
+        self._running = asyncio.get_running_loop().run_in_executor(self._threads, self._part.write, chunks)
+
+    async def _finish(self) -> None:
+        """Wait for the job that runs, also when this task is cancelled meanwhile."""
+        running, self._running = self._running, None
+        if running is not None:
+            await ended(running)
