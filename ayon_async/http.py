@@ -36,6 +36,10 @@ class RedirectRefused(aiohttp.ClientError):
     """A redirect that we do not follow: too many, from https down to http, or to something that is no URL."""
 
 
+class RequestRefused(aiohttp.ClientError):
+    """A request that can't be made: its address or its headers can't be put on the wire."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds for each step; there is no limit on the whole.
@@ -150,15 +154,17 @@ class HttpClient:
             try:
                 response = await self._session.request(
                     method,
-                    URL(url, encoded=True),
+                    _parse(url),
                     headers={**headers, **(private if at_home else {})},
                     json=json,
                     allow_redirects=False,
                     proxy=proxy_for(url),
                     ssl=self._context(url, at_home),
                 )
-            except ValueError as error:  # some oddities of addresses are noticed late
-                raise aiohttp.InvalidURL(url) from error
+            except ValueError as error:
+                if isinstance(error, aiohttp.ClientError):
+                    raise
+                raise RequestRefused(redact(str(error))) from error
             location = response.headers.get("Location") if response.status in _REDIRECTS else None
             if location is None:
                 try:
@@ -204,9 +210,14 @@ def _make_context(tls: Tls, with_certificate: bool) -> ssl.SSLContext:
     return context
 
 
+def _parse(url: str) -> URL:
+    """The URL with every character as it stands, since it may be signed; one that people wrote is quoted."""
+    return URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)
+
+
 def _redirected(url: str, location: str) -> str:
     try:
-        target = URL(url, encoded=True).join(URL(location))
+        target = _parse(url).join(_parse(location))
     except ValueError as error:
         raise RedirectRefused(f"a redirect to something that is no URL: {redact(location)}") from error
     if target.scheme not in ("http", "https") or not target.host:
@@ -218,7 +229,7 @@ def _redirected(url: str, location: str) -> str:
 
 def proxy_for(url: str) -> str | None:
     """The proxy that the environment or the system names for the URL, or None."""
-    parts = URL(url, encoded=True)
+    parts = _parse(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     if not proxy or urllib.request.proxy_bypass(parts.host or ""):
         return None
@@ -235,6 +246,10 @@ def explain(error: BaseException, url: str) -> Failure:
             return Failure(f"The certificate of {where} is not trusted: {_reason(error)}", _tls_hint(str(error)), False)
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return Failure(f"No secure connection to {where}: {_reason(error)}", _tls_hint(str(error)), False)
+        case RequestRefused():
+            return Failure(
+                f"{where} can't be asked: {error}", "Check the address, and the headers meant for it.", False
+            )
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return Failure(f"{where} is no usable address.", "Check it for typing errors.", False)
         case aiohttp.ClientConnectorDNSError():

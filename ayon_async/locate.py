@@ -12,6 +12,7 @@ from ayon_async.errors import ChecksumMismatch, InvalidItem
 from ayon_async.item import Item
 from ayon_async.report import ItemReport
 from ayon_async.server import AyonServer
+from ayon_async.urls import redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Source:
         location: URL or path.
         headers: Meant for this URL's origin only.
         checksum: What the archive from here must have.
-        info: How the server described it, without headers, as the launcher's ``addons.json`` wants it.
+        info: How the server described it, without headers and secrets, as the launcher's ``addons.json`` wants it.
         pin: What attests the checksum where it is not the server.
     """
 
@@ -191,11 +192,11 @@ def _job(
                 described = {"type": "server", "filename": info.filename, "path": info.path}
                 sources.append(Source("server", location, {}, own, described))
             case model.HttpSource():
-                described = {"type": "http", "url": info.url, "filename": info.filename}
+                described = {"type": "http", "url": redact(info.url), "filename": info.filename}
                 sources.append(Source("http", info.url, info.headers or {}, own, described))
             case model.FilesystemSource():
                 path = info.path.get(platform)
-                if path:
+                if path and "\0" not in path:
                     sources.append(Source("filesystem", path, {}, own, {"type": "filesystem", "path": info.path}))
     if not sources:
         message = f"{item.label}: the server names no source that this version of ayon-async can use on {platform}."

@@ -231,7 +231,8 @@ def decode_sources(raw: list[Any], where: str) -> tuple[SourceInfo, ...]:
     """
     sources: list[SourceInfo] = []
     for index, entry in enumerate(raw):
-        cls = _SOURCE_TYPES.get(entry.get("type", "")) if isinstance(entry, dict) else None
+        kind = entry.get("type") if isinstance(entry, dict) else None
+        cls = _SOURCE_TYPES.get(kind) if isinstance(kind, str) else None
         if cls is None:
             continue
         try:

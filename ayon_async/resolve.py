@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -115,9 +116,11 @@ def project_bundle_name(
     if bundle is None:
         hint = "Check --project, AYON_PROJECT_NAME and AYON_BUNDLE_NAME."
         raise BundleError(f"The server has no project bundle '{name}'. Project bundles: {projects}.", hint)
+    if not bundle.is_project:
+        return None
     if bundle.is_archived:
         raise BundleError(f"The project bundle '{name}' is archived. Project bundles: {projects}.", "Ask for another.")
-    return name if bundle.is_project else None
+    return name
 
 
 def merge_project(bundles: model.Bundles, chosen: Chosen, name: str, versions: Mapping[str, str]) -> Chosen:
@@ -205,11 +208,14 @@ def expand_path(path: str, environ: Mapping[str, str]) -> str:
 
 
 def _without_shared_folders(wanted: list[Wanted]) -> tuple[Wanted, ...]:
-    # A store may lie on, or move to, a file system that does not tell case apart.
-    taken = Counter((w.item.kind, w.item.folder.casefold()) for w in wanted if w.outcome is None)
+    def place(item: Item) -> tuple[str, str]:
+        # A store may lie on, or move to, a file system that does not tell case or composed letters apart.
+        return item.kind, unicodedata.normalize("NFC", item.folder).casefold()
+
+    taken = Counter(place(entry.item) for entry in wanted if entry.outcome is None)
 
     def check(entry: Wanted) -> Wanted:
-        if entry.outcome is not None or taken[entry.item.kind, entry.item.folder.casefold()] < 2:
+        if entry.outcome is not None or taken[place(entry.item)] < 2:
             return entry
         message = f"{entry.item.label}: another addon of this bundle has the same folder, {entry.item.folder}."
         return replace(entry, outcome=entry.item.failed(InvalidItem(message, "Rename one of the two on the server.")))

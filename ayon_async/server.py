@@ -24,7 +24,7 @@ from ayon_async.errors import (
     ServerUnreachable,
 )
 from ayon_async.http import CONNECTION_ERRORS, HttpClient, Timeouts, Tls, explain
-from ayon_async.urls import normalize_url, redact
+from ayon_async.urls import normalize_url, origin, redact
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class _Reply:
     body: bytes
     is_json: bool
     retry_after: str | None
+    elsewhere: str | None  # the origin that answered, where redirects led away from ours
 
     @property
     def detail(self) -> str:
@@ -249,7 +250,7 @@ class AyonServer:
                     raise ServerUnreachable(failure.message, failure.hint) from error
                 reason = failure.message
             else:
-                if reply.status == 401 and len(self._credentials) > 1:
+                if reply.status == 401 and len(self._credentials) > 1 and not reply.elsewhere:
                     self._credentials.pop(0)
                     continue
                 if last or reply.status not in _AGAIN:
@@ -270,11 +271,13 @@ class AyonServer:
     async def _send(self, method: str, path: str, payload: Any = None) -> _Reply:
         url = self.url + path
         async with self.http.request(method, url, private=self.private_headers, json=payload) as response:
+            answering = origin(str(response.url))
             return _Reply(
                 status=response.status,
                 body=await response.read(),
                 is_json=response.content_type == "application/json",
                 retry_after=response.headers.get("Retry-After"),
+                elsewhere=None if answering == self.http.home else answering,
             )
 
     def _name(self, path: str) -> str:
@@ -284,6 +287,9 @@ class AyonServer:
     def _unusable(self, reply: _Reply, path: str) -> AyonAsyncError:
         url = self._name(path)
         if reply.status == 401:
+            if reply.elsewhere:
+                hint = f"If that is the AYON server, use its address: {reply.elsewhere}"
+                return NotSignedIn(f"{self.url} leads to {reply.elsewhere}, where no key or token is sent.", hint)
             if not self._credentials:
                 return NotSignedIn(f"{self.url} wants to know who you are.", _SIGN_IN)
             return NotSignedIn(f"{self.url} does not accept the key or token (any more): {reply.detail}", _SIGN_IN)

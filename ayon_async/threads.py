@@ -64,7 +64,7 @@ async def abandonable(work: Callable[[], T], seconds: float) -> T:
     def run() -> None:
         try:
             result = work()
-        except OSError as error:
+        except Exception as error:  # handed on to who waits, whatever it is
             outcome = functools.partial(future.set_exception, error)
         else:
             outcome = functools.partial(future.set_result, result)
