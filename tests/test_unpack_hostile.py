@@ -587,7 +587,7 @@ STRUCTURES: dict[str, tuple[bytes, type[ArchiveError]]] = {
     ),
     "hidden behind the deflate stream": (zip_of(Raw("a", packed=packed(b"content") + b"hidden")), errors.HiddenData),
     "hidden in a step of its own": (
-        zip_of(Raw("a", b"contents 12", packed=packed(b"contents 12") + b"hide")),
+        zip_of(Raw("a", b"0123456789", packed=PACKED_TO_12 + b"hide")),
         errors.HiddenData,
     ),
     "deflate stream ends early": (zip_of(Raw("a", packed=packed(b"content")[:-1])), errors.DamagedArchive),
