@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ayon_async.acquire import acquired, part_of
 from ayon_async.errors import AccessDenied, ArchiveError, ItemError
-from ayon_async.item import Item
 from ayon_async.locate import Job
 from ayon_async.plan import up_to_date
 from ayon_async.progress import Entry, Ledger, Phase
@@ -33,6 +32,7 @@ class Installer:
         transfers: Who brings their archives.
         unpackers: Threads for unpacking, apart from those that write: neither waits for the other.
         ledger: Who is told.
+        refresh: Whether an archive is right although another one was seen first under the same version.
     """
 
     server: str
@@ -40,9 +40,14 @@ class Installer:
     transfers: Transfers
     unpackers: Executor
     ledger: Ledger
+    refresh: bool = False
 
-    async def install(self, job: Job) -> Held | None:
+    async def install(self, job: Job, replaces: Held | None = None, *, damaged: bool = False) -> Held | None:
         """Fetch the item and put it in place, unless somebody else just did; the outcome is in the ledger.
+
+        Args:
+            replaces: What is on disk and has to give way.
+            damaged: Whether that has to give way even to the same archive.
 
         Returns:
             The item on disk, or None where it failed.
@@ -51,38 +56,48 @@ class Installer:
         try:
             await self.store.prepare(item.kind)
             async with self.store.lease(item.kind, item.folder, lambda: entry.set(phase=Phase.WAITING)):
-                return await self._install(job, entry)
+                return await self._install(job, entry, replaces, damaged=damaged)
         except (ItemError, AccessDenied) as error:
             # Who was stopped for long may find that others took over, and its own work cleared away.
             held = (await self.store.held([item])).get(item)
-            if held is None:
+            if held is None or not _is_right(held, job, replaces):
                 entry.end(replace(item.failed(error), bytes_downloaded=entry.received, seconds=entry.seconds))
             else:
                 entry.end(up_to_date(item, held))
             return held
 
-    async def _install(self, job: Job, entry: Entry) -> Held:
+    async def _install(self, job: Job, entry: Entry, replaces: Held | None, *, damaged: bool) -> Held:
         item = job.item
         await self.store.settled(item)
         held = (await self.store.held([item])).get(item)
-        if held is not None:
+        if held is not None and _is_right(held, job, replaces):
             entry.end(up_to_date(item, held))
             return held
-        staged = await self._left_complete(job) or await self._fetch_and_unpack(job, entry)
+        staged = await self._left_complete(job, held)
+        if staged is None:
+            staged = await self._fetch_and_unpack(job, entry, None if damaged else held)
+        if staged is None:
+            assert held is not None, "only what is on disk can be of the same archive"
+            entry.end(replace(up_to_date(item, held), bytes_downloaded=entry.received, seconds=entry.seconds))
+            return held
         entry.set(phase=Phase.COMMITTING)
-        held = await self.store.commit(item, staged)
+        held = await self.store.commit(item, staged, held.path if held else None)
         report = up_to_date(item, held)
         entry.end(replace(report, state="installed", bytes_downloaded=entry.received, seconds=entry.seconds))
         return held
 
-    async def _left_complete(self, job: Job) -> Path | None:
+    async def _left_complete(self, job: Job, held: Held | None) -> Path | None:
         """A staged folder that a killed run had only to rename, if it is from the archive that is wanted now."""
         leftover = await self.store.leftover(job.item)
         if leftover is None:
             return None
         staged, record = leftover
         checksum = job.archive.checksum
-        if checksum is not None:
+        if job.pin is not None:
+            same = record.sha256 == job.pin.sha256
+        elif held is not None or self.refresh:
+            same = False  # what is wanted is what the server has now
+        elif checksum is not None:
             same = (record.checksum_algorithm, record.checksum) == (checksum.algorithm, checksum.digest)
         else:
             same = record.source in {redact(source.location) for source in job.archive.sources}
@@ -92,13 +107,26 @@ class Installer:
         await in_thread(remove_part, part_of(job, self.store))
         return staged
 
-    async def _fetch_and_unpack(self, job: Job, entry: Entry) -> Path:
-        """A complete staged folder of the item; the archive is gone when this returns."""
+    async def _fetch_and_unpack(self, job: Job, entry: Entry, held: Held | None) -> Path | None:
+        """A complete staged folder of the item; the archive is gone when this returns.
+
+        Args:
+            held: What is on disk already.
+
+        Returns:
+            None where the archive is the one that this was unpacked from.
+        """
         begun, pieced = now(), False
         try:
             async with acquired(job, self.transfers, self.store, entry) as fetched:
                 pieced = fetched.pieced
-                return await self._unpack(job.item, fetched, begun, entry)
+                if held is not None and fetched.sha256.digest == held.record.sha256:
+                    validator = fetched.validator
+                    await self.store.confirm_source(
+                        held, validator.etag if validator else None, validator.modified if validator else None
+                    )
+                    return None
+                return await self._unpack(job, fetched, begun, entry)
         except ArchiveError as error:
             if not pieced:
                 raise
@@ -106,9 +134,12 @@ class Installer:
             entry.set(reason=error.message, unpacked=0.0)
             entry.have(0)
         async with acquired(job, self.transfers, self.store, entry, whole=True) as fetched:
-            return await self._unpack(job.item, fetched, begun, entry)
+            return await self._unpack(job, fetched, begun, entry)
 
-    async def _unpack(self, item: Item, fetched: Fetched, begun: str, entry: Entry) -> Path:
+    async def _unpack(self, job: Job, fetched: Fetched, begun: str, entry: Entry) -> Path:
+        item, pin = job.item, job.pin
+        if pin is not None and fetched.sha256.digest != pin.sha256:
+            raise pin.mismatch(f"What {redact(fetched.source.location)} gave", fetched.sha256.digest)
         staged, stop = self.store.staging(item), threading.Event()
         tell = asyncio.get_running_loop().call_soon_threadsafe
         entry.set(phase=Phase.UNPACKING)
@@ -128,13 +159,24 @@ class Installer:
 
         unpacked = await in_thread(work, executor=self.unpackers, stop=stop)
         files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
-        await self.store.seal(item, staged, _record(item, fetched, unpacked, self.server), files, begun)
+        anew = self.refresh or (pin is not None and pin.by == "lock")
+        await self.store.remember_seen(self.server, item, fetched.sha256.digest, fetched.size, anew=anew)
+        await self.store.seal(item, staged, _record(job, fetched, unpacked, self.server), files, begun)
         return staged
 
 
-def _record(item: Item, fetched: Fetched, unpacked: Unpacked, server: str) -> Record:
-    source, validator = fetched.source, fetched.validator
-    verified: list[Verification] = ["checksum"] if source.checksum else []
+def _is_right(held: Held, job: Job, replaces: Held | None) -> bool:
+    """Whether what is on disk is what is wanted: not what has to give way, and not other bytes than a lock's."""
+    other_bytes = job.pin is not None and job.pin.by == "lock" and job.pin.sha256 != held.record.sha256
+    return held != replaces and not other_bytes
+
+
+def _record(job: Job, fetched: Fetched, unpacked: Unpacked, server: str) -> Record:
+    item, source, validator = job.item, fetched.source, fetched.validator
+    attested = source.checksum if source.pin is None else None
+    verified: list[Verification] = ["checksum"] if attested else []
+    if job.pin is not None:
+        verified.append(job.pin.by)
     if unpacked.content_checked:
         verified.append("archive")
     return Record(
@@ -145,8 +187,8 @@ def _record(item: Item, fetched: Fetched, unpacked: Unpacked, server: str) -> Re
         source_info=dict(source.info),
         size=fetched.size,
         sha256=fetched.sha256.digest,
-        checksum=source.checksum.digest if source.checksum else None,
-        checksum_algorithm=source.checksum.algorithm if source.checksum else None,
+        checksum=attested.digest if attested else None,
+        checksum_algorithm=attested.algorithm if attested else None,
         verified_by=tuple(verified),
         installed=datetime.now(UTC).isoformat(timespec="seconds"),
         etag=validator.etag if validator else None,

@@ -11,7 +11,7 @@ import msgspec
 from ayon_async import fs
 from ayon_async.errors import StoreError, UsageError
 from ayon_async.item import Item, folder_problem
-from ayon_async.report import Kind
+from ayon_async.report import Kind, Variant
 
 FORMAT = 1
 
@@ -58,16 +58,16 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     server: str
     bundle: str
     studio_bundle: str
-    variant: str
+    variant: Variant
     is_dev: bool
     platform: str
     created: datetime
     items: tuple[LockedItem, ...]
 
     @property
-    def digests(self) -> dict[Item, str]:
-        """The SHA-256 of each item's archive."""
-        return {entry.item: entry.sha256 for entry in self.items}
+    def by_item(self) -> dict[Item, LockedItem]:
+        """The entries by their items."""
+        return {entry.item: entry for entry in self.items}
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -99,8 +99,8 @@ def read_lock(path: Path) -> Lock:
         problem = _problem(entry)
         if problem:
             raise UsageError(f"The lock file {path} can't be used: {entry.item.label}: {problem}.", _HINT)
-    if len(lock.digests) < len(lock.items):
-        raise UsageError(f"The lock file {path} can't be used: it names an item twice.", _HINT)
+    if len({(entry.kind, entry.item.folder.casefold()) for entry in lock.items}) < len(lock.items):
+        raise UsageError(f"The lock file {path} can't be used: two of its items have the same folder.", _HINT)
     return lock
 
 

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
+from ayon_async import model
+from ayon_async.errors import ChecksumMismatch, InvalidItem, UsageError
 from ayon_async.item import Item
-from ayon_async.locate import NO_CLIENT, Job
-from ayon_async.report import ItemReport
-from ayon_async.resolve import Wanted
+from ayon_async.locate import NO_CLIENT, Job, Pin
+from ayon_async.lockfile import Lock
+from ayon_async.report import ItemReport, Remote
+from ayon_async.resolve import Chosen, Wanted
 from ayon_async.store import Held
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a run differs from a plain one.
+
+    Attributes:
+        platform: Whose dependency package.
+        lock: Decides what is wanted, and which bytes, in place of the server.
+        refresh: Take what may have changed on the server under the same version, and accept that it did.
+        remote: Only ask what may have changed.
+    """
+
+    platform: str
+    lock: Lock | None = None
+    refresh: bool = False
+    remote: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,29 +39,89 @@ class Plan:
 
     Attributes:
         outcomes: The reports of items that need nothing done.
-        missing: The other ones.
+        missing: The other ones; those among them that are on disk are to be replaced.
     """
 
     outcomes: Mapping[Item, ItemReport]
     missing: tuple[Item, ...]
 
 
-def make_plan(wanted: tuple[Wanted, ...], held: Mapping[Item, Held], clientless: Set[Item]) -> Plan:
+def make_plan(
+    wanted: tuple[Wanted, ...],
+    held: Mapping[Item, Held],
+    clientless: Set[Item],
+    policy: Policy,
+    remote: Mapping[Item, Remote] = MappingProxyType({}),
+) -> Plan:
     """Compare what is wanted with what is there.
 
     Args:
         held: What the store has.
         clientless: Addons that the server was seen to have no client part of.
+        remote: Whether the server's archives of what the store has may have changed, where that was asked.
     """
+    right = _right(held, policy, remote)
     outcomes = {}
     for entry in wanted:
         if entry.outcome is not None:
             outcomes[entry.item] = entry.outcome
-        elif entry.item in held:
-            outcomes[entry.item] = up_to_date(entry.item, held[entry.item])
-        elif entry.item in clientless:
+        elif entry.item in right:
+            outcomes[entry.item] = replace(up_to_date(entry.item, right[entry.item]), remote=remote.get(entry.item))
+        elif entry.item in clientless and policy.lock is None:
             outcomes[entry.item] = entry.item.skipped(NO_CLIENT)
     return Plan(outcomes, tuple(entry.item for entry in wanted if entry.item not in outcomes))
+
+
+def _right(held: Mapping[Item, Held], policy: Policy, remote: Mapping[Item, Remote]) -> Mapping[Item, Held]:
+    """What the store has and is what is wanted; a lock file knows only the bytes that it names."""
+    if policy.lock is not None:
+        locked = policy.lock.by_item
+        return {item: there for item, there in held.items() if there.record.sha256 == locked[item].sha256}
+    if policy.refresh:
+        return {item: there for item, there in held.items() if remote.get(item) == "same"}
+    return held
+
+
+def locked_bundle(lock: Lock, platform: str) -> tuple[Chosen, tuple[Wanted, ...]]:
+    """What a lock file makes of the bundle.
+
+    Raises:
+        UsageError: It is for another platform.
+    """
+    if lock.platform != platform:
+        hint = f"Make one with 'ayon-async lock --platform {platform}'."
+        raise UsageError(f"The lock file is for {lock.platform}, not for {platform}.", hint)
+    bundle = model.Bundle(name=lock.bundle, is_dev=lock.is_dev)
+    return Chosen(bundle, lock.variant, lock.studio_bundle), tuple(Wanted(entry.item) for entry in lock.items)
+
+
+def pinned(located: Iterable[Job | ItemReport], policy: Policy, seen: Mapping[Item, str]) -> list[Job | ItemReport]:
+    """The jobs for just the bytes that the lock file names or, without one, that were seen first.
+
+    Args:
+        seen: The SHA-256 that archives had when they were first seen.
+    """
+    locked = policy.lock.by_item if policy.lock else {}
+
+    def pin(job: Job | ItemReport) -> Job | ItemReport:
+        if isinstance(job, ItemReport):
+            if policy.lock is None or job.state == "failed":
+                return job
+            item = Item(job.kind, job.name, job.version)
+            message = f"The lock file names {item.label}, and the server has nothing to install for it any more."
+            return item.failed(InvalidItem(message, "Upload it to the server again, or make the lock file again."))
+        try:
+            if job.item in locked:
+                entry = locked[job.item]
+                sized = replace(job, archive=replace(job.archive, size=entry.size))
+                return sized.pinned(Pin(entry.sha256, "lock"))
+            if job.item in seen and not policy.refresh:
+                return job.pinned(Pin(seen[job.item], "recorded"))
+        except ChecksumMismatch as error:
+            return job.item.failed(error)
+        return job
+
+    return [pin(job) for job in located]
 
 
 def up_to_date(item: Item, held: Held) -> ItemReport:

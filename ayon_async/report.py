@@ -11,6 +11,8 @@ from ayon_async.errors import AyonAsyncError
 Kind = Literal["addon", "dependency_package"]
 State = Literal["installed", "up_to_date", "planned", "skipped", "failed"]
 Verification = Literal["checksum", "lock", "recorded", "archive"]
+Variant = Literal["production", "staging", "dev", "project", "named"]
+Remote = Literal["same", "may_have_changed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class ItemReport:
         seconds: How long the item took, from the start of its work to its end.
         reason: Why it was skipped, or an empty string.
         error: Why it failed, or None.
+        remote: Whether its archive on the server may have changed since it was installed; None where nobody asked.
     """
 
     kind: Kind
@@ -49,6 +52,7 @@ class ItemReport:
     seconds: float = 0.0
     reason: str = ""
     error: AyonAsyncError | None = None
+    remote: Remote | None = None
 
     @property
     def label(self) -> str:
@@ -72,6 +76,7 @@ class ItemReport:
             "seconds": round(self.seconds, 3),
             "reason": self.reason,
             "error": None if self.error is None else self.error.to_dict(),
+            "remote": self.remote,
         }
 
 
@@ -89,6 +94,8 @@ class SyncReport:
         seconds: How long the run took, without the interpreter's start.
         warnings: What a person should know although nothing failed.
         error: The run's own error, or None; items' errors are theirs.
+        offline: True where the items were compared with the last good bundle, or a lock file, and not with what the
+            server says now.
     """
 
     server: str | None
@@ -100,6 +107,12 @@ class SyncReport:
     error: AyonAsyncError | None = None
     studio_bundle: str | None = None
     is_dev: bool = False
+    offline: bool = False
+
+    @property
+    def can_start(self) -> bool:
+        """Whether AYON can be started with this bundle: everything that it needs is on disk."""
+        return self.bundle is not None and not any(item.state in ("planned", "failed") for item in self.items)
 
     @property
     def bytes_downloaded(self) -> int:
@@ -136,5 +149,7 @@ class SyncReport:
             "bytes_downloaded": self.bytes_downloaded,
             "items": [item.to_dict() for item in self.items],
             "warnings": list(self.warnings),
+            "offline": self.offline,
+            "can_start": self.can_start,
             "error": None if self.error is None else self.error.to_dict(),
         }

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -20,9 +19,7 @@ from ayon_async import model
 from ayon_async.choice import BundleChoice
 from ayon_async.errors import BundleError, InvalidItem
 from ayon_async.item import Item, folder_problem
-from ayon_async.report import ItemReport
-
-Variant = Literal["production", "staging", "dev", "project", "named"]
+from ayon_async.report import ItemReport, Variant
 
 # --- which bundle ---------------------------------------------------------------------------------------------------
 

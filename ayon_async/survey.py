@@ -9,16 +9,19 @@ from dataclasses import dataclass, field, replace
 
 from ayon_async import model
 from ayon_async.choice import BundleChoice
-from ayon_async.errors import StoreError
+from ayon_async.errors import BundleError, StoreError
 from ayon_async.item import Item
 from ayon_async.locate import NO_CLIENT, Details, Job, locate
-from ayon_async.plan import make_plan
+from ayon_async.lockfile import Lock
+from ayon_async.plan import Policy, locked_bundle, make_plan, pinned
 from ayon_async.progress import Ledger
-from ayon_async.report import ItemReport
+from ayon_async.remote import compare
+from ayon_async.report import ItemReport, Remote
 from ayon_async.resolve import IN_DEVELOPMENT, Chosen, choose_bundle, merge_project, project_bundle_name, wanted_items
 from ayon_async.server import AyonServer
 from ayon_async.store import Held, Store
 from ayon_async.transfer import probe
+
 
 @dataclass(slots=True)
 class Survey:
@@ -29,36 +32,52 @@ class Survey:
         held: Items that are on disk.
         jobs: What is missing and can be fetched.
         warnings: What a person should know.
+        offline: Whether nobody asked the server.
     """
 
     chosen: Chosen
     held: dict[Item, Held]
     jobs: list[Job] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    offline: bool = False
 
 
-async def look(server: AyonServer, store: Store, choice: BundleChoice, platform: str, ledger: Ledger) -> Survey:
+async def look(server: AyonServer, store: Store, choice: BundleChoice, policy: Policy, ledger: Ledger) -> Survey:
     """Find out what is missing, and where it may be had; one request where nothing is.
 
     Raises:
         ServerError, AccessDenied, BundleError: The server gives no answer, does not let us, has no such bundle.
         StoreError: The store can't be used.
+        UsageError: The lock file is for another platform.
     """
     await store.check()
-    chosen = await _choose(server, choice)
-    wanted = wanted_items(chosen.bundle, platform)
+    warnings: list[str] = []
+    if policy.lock is None:
+        chosen = await _choose(server, choice)
+        wanted = wanted_items(chosen.bundle, policy.platform)
+    else:
+        chosen, wanted = locked_bundle(policy.lock, policy.platform)
+        warnings += await _mention_active(server, choice, policy.lock)
     ledger.begin(chosen.bundle.name, chosen.variant, [entry.item for entry in wanted])
-    survey = Survey(chosen, await store.held(entry.item for entry in wanted if entry.outcome is None))
-    plan = make_plan(wanted, survey.held, await store.clientless(server.url))
+    survey = Survey(
+        chosen, await store.held(entry.item for entry in wanted if entry.outcome is None), warnings=warnings
+    )
+    details: Details | None = None
+    remote: dict[Item, Remote] = {}
+    if policy.refresh or policy.remote:
+        details = await fetch_details(server, [entry.item for entry in wanted])
+        remote = await compare(server, survey.held, details, policy.platform)
+    plan = make_plan(wanted, survey.held, await store.clientless(server.url), policy, remote)
     if plan.missing:
         # The details are fetched anyway, so what was remembered is looked at anew.
-        plan = make_plan(wanted, survey.held, frozenset())
-    _settle(plan.outcomes.values(), ledger, survey)
+        plan = make_plan(wanted, survey.held, frozenset(), policy, remote)
+    settle(plan.outcomes.values(), ledger, survey)
     if plan.missing:
-        details = await _details(server, plan.missing)
-        located = [locate(item, details, server, platform) for item in plan.missing]
+        details = details or await fetch_details(server, plan.missing)
+        located = [locate(item, details, server, policy.platform) for item in plan.missing]
+        located = pinned(located, policy, await store.seen(server.url, plan.missing))
         outcomes = [outcome for outcome in located if isinstance(outcome, ItemReport)]
-        _settle(outcomes, ledger, survey)
+        settle(outcomes, ledger, survey)
         await _remember_clientless(outcomes, server, store)
         survey.jobs = [job for job in located if isinstance(job, Job)]
     return survey
@@ -76,7 +95,23 @@ async def _choose(server: AyonServer, choice: BundleChoice) -> Chosen:
     return merge_project(bundles, chosen, project, versions)
 
 
-async def _details(server: AyonServer, missing: tuple[Item, ...]) -> Details:
+async def _mention_active(server: AyonServer, choice: BundleChoice, lock: Lock) -> list[str]:
+    """What a person should know of the server where a lock file decides."""
+    words = []
+    if lock.server != server.url:
+        words.append(f"The lock file was made with {lock.server}, not with {server.url}.")
+    try:
+        active = await _choose(server, choice)
+    except BundleError as error:
+        return [*words, f"{error.message} The lock file decides."]
+    if active.bundle.name != lock.bundle:
+        words.append(f"The server's bundle is '{active.bundle.name}'; the lock file's is '{lock.bundle}', and decides.")
+    elif not lock.by_item.keys() <= {entry.item for entry in wanted_items(active.bundle, lock.platform)}:
+        words.append(f"The bundle '{lock.bundle}' has other versions on the server; the lock file decides.")
+    return words
+
+
+async def fetch_details(server: AyonServer, missing: Iterable[Item]) -> Details:
     """What the server knows of the missing kinds of items; nothing is asked for kinds that are all there."""
     kinds = {item.kind for item in missing}
     async with asyncio.TaskGroup() as group:
@@ -85,7 +120,7 @@ async def _details(server: AyonServer, missing: tuple[Item, ...]) -> Details:
     return Details.of(addons.result() if addons else (), packages.result() if packages else ())
 
 
-def _settle(outcomes: Iterable[ItemReport], ledger: Ledger, survey: Survey) -> None:
+def settle(outcomes: Iterable[ItemReport], ledger: Ledger, survey: Survey) -> None:
     for outcome in outcomes:
         ledger[Item(outcome.kind, outcome.name, outcome.version)].end(outcome)
         if outcome.reason == IN_DEVELOPMENT and (outcome.path is None or not outcome.path.exists()):

@@ -8,16 +8,19 @@ missing, **acquire** many archives at once, hashing as the bytes arrive, **unpac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from ayon_async.choice import BundleChoice
-from ayon_async.errors import AccessDenied, AyonAsyncError, StoreError, StoreFull
+from ayon_async.errors import AccessDenied, AyonAsyncError, ServerError, StoreError, StoreFull, UsageError
 from ayon_async.install import Installer
 from ayon_async.locate import Job
-from ayon_async.plan import largest_first
+from ayon_async.lockfile import Lock
+from ayon_async.offline import fail_missing, look_offline, remember_good, say_whether_it_can_start
+from ayon_async.plan import Policy, largest_first
 from ayon_async.progress import Ledger, Watcher, report_of
 from ayon_async.report import SyncReport
 from ayon_async.server import AyonServer
@@ -39,18 +42,27 @@ async def sync(
     jobs: int = DEFAULT_MOST,
     rate: float | None = None,
     dry_run: bool = False,
+    refresh: bool = False,
+    lock: Lock | None = None,
+    offline: bool = False,
     progress: Watcher | None = None,
 ) -> SyncReport:
     """Install what is missing of the chosen bundle.
 
+    Where the server is away, the report carries that as its error, and its items say what is in place of the last
+    good bundle.
+
     Args:
-        server: Who says what should be installed; inside its ``async with`` block.
+        server: Who says what should be installed; inside its ``async with`` block, unless `offline`.
         store: Where it should be.
         choice: Which bundle; production where nothing is chosen.
         platform: Whose dependency package: `windows`, `linux` or `darwin`; this machine's where None.
         jobs: How many connections to use at the most.
         rate: How many bytes to receive a second at the most, all connections together; None for no limit.
         dry_run: Only find out what is missing and how large it is.
+        refresh: Fetch anew what may have changed on the server under the same version, and accept that it did.
+        lock: Decides what is installed, and exactly which bytes, in place of the server's bundle.
+        offline: Ask no server: only compare the store with the last good bundle, or with the lock.
         progress: Told how far it is, at most ten times a second, and at the end also when this is cancelled.
 
     Returns:
@@ -58,9 +70,21 @@ async def sync(
         `SyncReport.raise_for_error`.
     """
     ledger = Ledger(progress, server.url)
+    policy = Policy(platform or this_platform(), lock, refresh=refresh)
+
+    async def without_server() -> Survey:
+        return await look_offline(server.url, store, choice, policy, ledger)
 
     async def story() -> Survey:
-        survey = await look(server, store, choice, platform or this_platform(), ledger)
+        if refresh and (offline or lock is not None):
+            raise UsageError(f"There is nothing to refresh {'offline' if offline else 'where a lock file decides'}.")
+        if offline:
+            survey = await without_server()
+            fail_missing(ledger)
+            return survey
+        waiting = () if dry_run else await store.replace_waiting()
+        survey = await look(server, store, choice, policy, ledger)
+        survey.warnings += waiting
         missing = largest_first(await learn_sizes(survey.jobs, server, ledger, jobs))
         if dry_run:
             return survey
@@ -70,13 +94,16 @@ async def sync(
                 Transfers(server, jobs=jobs, rate=rate, retries=server.retries) as transfers,
                 asyncio.TaskGroup() as group,
             ):
-                installer = Installer(server.url, store, transfers, unpackers, ledger)
-                tasks = {job.item: group.create_task(installer.install(job)) for job in missing}
+                installer = Installer(server.url, store, transfers, unpackers, ledger, refresh=refresh)
+                tasks = {
+                    job.item: group.create_task(installer.install(job, survey.held.get(job.item))) for job in missing
+                }
         survey.held |= {item: held for item, task in tasks.items() if (held := task.result())}
         await _tidy_up(store, survey)
+        await remember_good(store, choice, policy, survey, ledger)
         return survey
 
-    return await _report(story, ledger)
+    return await _report(story, ledger, without_server)
 
 
 async def status(
@@ -85,10 +112,26 @@ async def status(
     choice: BundleChoice = BundleChoice(),  # noqa: B008 - immutable
     *,
     platform: str | None = None,
+    remote: bool = False,
+    offline: bool = False,
 ) -> SyncReport:
-    """Compare the store with the chosen bundle and change nothing; what is missing is `planned`."""
+    """Compare the store with the chosen bundle and change nothing; what is missing is `planned`.
+
+    Args:
+        remote: Also ask whether archives may have changed on the server under the same version.
+        offline: Ask no server: compare with the last good bundle.
+    """
     ledger = Ledger(None, server.url)
-    return await _report(lambda: look(server, store, choice, platform or this_platform(), ledger), ledger)
+    policy = Policy(platform or this_platform(), remote=remote)
+
+    async def story() -> Survey:
+        if remote and offline:
+            raise UsageError("Whether something changed on the server can't be asked offline.")
+        if offline:
+            return await look_offline(server.url, store, choice, policy, ledger)
+        return await look(server, store, choice, policy, ledger)
+
+    return await _report(story, ledger)
 
 
 async def _with_room(jobs: list[Job], store: Store, ledger: Ledger) -> list[Job]:
@@ -114,29 +157,44 @@ async def _tidy_up(store: Store, survey: Survey) -> None:
         survey.warnings.append(error.message)
 
 
-async def _report(story: Callable[[], Awaitable[Survey]], ledger: Ledger) -> SyncReport:
-    """Live through the story and say what came of it."""
+async def _report(
+    story: Callable[[], Awaitable[Survey]],
+    ledger: Ledger,
+    without_server: Callable[[], Awaitable[Survey]] | None = None,
+) -> SyncReport:
+    """Live through the story and say what came of it.
+
+    Args:
+        without_server: Another one for the case that the server is away.
+    """
     started, survey = time.monotonic(), None
     error: AyonAsyncError | None = None
     try:
-        survey = await story()
-    except AyonAsyncError as failure:
-        error = failure
-    except BaseExceptionGroup as group:
-        error = _first(group)
+        try:
+            survey = await story()
+        except AyonAsyncError as failure:
+            error = failure
+        except BaseExceptionGroup as group:
+            error = _first(group)
+        if without_server is not None and isinstance(error, ServerError):
+            with contextlib.suppress(AyonAsyncError):  # the server's absence is the story
+                survey = await without_server()
     finally:
         snapshot = ledger.finish()
     report = report_of(snapshot, time.monotonic() - started, error)
-    if survey is None:
-        return report
-    return replace(
-        report,
-        studio_bundle=survey.chosen.studio_bundle,
-        is_dev=survey.chosen.bundle.is_dev,
-        warnings=tuple(survey.warnings),
-        # Who is refused in mid-run is told so by the run, not only by the items that it hit.
-        error=next((item.error for item in report.items if isinstance(item.error, AccessDenied)), None),
-    )
+    if survey is not None:
+        report = replace(
+            report,
+            studio_bundle=survey.chosen.studio_bundle,
+            is_dev=survey.chosen.bundle.is_dev,
+            warnings=tuple(survey.warnings),
+            offline=survey.offline,
+            # Who is refused in mid-run is told so by the run, not only by the items that it hit.
+            error=error or next((item.error for item in report.items if isinstance(item.error, AccessDenied)), None),
+        )
+    if without_server is not None and isinstance(error, ServerError):
+        report = say_whether_it_can_start(report)
+    return report
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> AyonAsyncError:

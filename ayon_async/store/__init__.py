@@ -26,7 +26,16 @@ from ayon_async.store.history import History, State
 from ayon_async.store.layout import Root
 from ayon_async.store.listing import Installed, installed
 from ayon_async.store.marker import Marker, agree
-from ayon_async.store.record import File, Progress, Record, now, read_progress, read_record, write_records
+from ayon_async.store.record import (
+    File,
+    Progress,
+    Record,
+    now,
+    read_progress,
+    read_record,
+    write_records,
+    write_validator,
+)
 from ayon_async.threads import in_thread
 
 __all__ = ["File", "Held", "Record", "Store", "now"]
@@ -161,13 +170,16 @@ class Store:
         return await in_thread(history.last_good, self._roots["addon"], key)
 
     async def remember_good(self, key: history.Key, state: State) -> None:
-        """Note a bundle that is completely here.
+        """Note a bundle that is completely here; writes nothing where there is nothing new to note.
 
         Raises:
             StoreError: It can't be written.
         """
         root = self._roots["addon"]
-        await self._in_thread(functools.partial(history.remember, root, key, state), root)
+        updated = await in_thread(history.updated, root, key, state)
+        if updated is not None:
+            await self.prepare("addon")
+            await self._in_thread(functools.partial(history.write, root, updated), root)
 
     async def seen(self, server: str, items: Iterable[Item]) -> dict[Item, str]:
         """The SHA-256 that the items' archives had when they were first seen, of those that were."""
@@ -293,6 +305,15 @@ class Store:
             return Held(root.item(item), read_record(root.item(item)))
 
         return await self._in_thread(commit, root, stop)
+
+    async def confirm_source(self, held: Held, etag: str | None, modified: str | None) -> None:
+        """Note what now tells the state of the archive that an item was unpacked from.
+
+        Raises:
+            StoreError: It can't be written.
+        """
+        root = self._roots["addon"]
+        await self._in_thread(functools.partial(write_validator, held.path, etag, modified), root)
 
     async def replace_waiting(self) -> tuple[str, ...]:
         """Try again what could not be replaced because it was in use; returns a sentence for each that still is."""

@@ -20,7 +20,7 @@ import msgspec
 from ayon_async import fs
 from ayon_async.choice import BundleChoice
 from ayon_async.item import Item
-from ayon_async.report import Kind
+from ayon_async.report import Kind, Variant
 from ayon_async.store.layout import Root
 
 FORMAT = 1
@@ -72,7 +72,7 @@ class State(msgspec.Struct, frozen=True):
 
     bundle: str
     studio_bundle: str
-    variant: str
+    variant: Variant
     is_dev: bool
     items: tuple[Entry, ...]
     since: Time
@@ -188,26 +188,31 @@ def last_good(root: Root, key: Key) -> State | None:
     return max(states, key=lambda state: state.confirmed, default=None)
 
 
-def remember(root: Root, key: Key, good: State) -> None:
-    """Note that this is good now; writes nothing where that was noted a short while ago.
+def updated(root: Root, key: Key, good: State) -> History | None:
+    """The history with what is good now; None where that was noted a short while ago.
 
     Args:
         good: Its `since` and `confirmed` are both now.
-
-    Raises:
-        OSError: It can't be written.
     """
     known = read(root, key)
     states = known.states if known else ()
     newest = states[0] if states else None
     if newest is not None and _same(newest, good):
         if timedelta() <= good.confirmed - newest.confirmed < CONFIRM_EVERY:
-            return
+            return None
         good = msgspec.structs.replace(newest, confirmed=good.confirmed)
         states = states[1:]
-    content = History(key, (good, *states)[:_STATES])
+    return History(key, (good, *states)[:_STATES])
+
+
+def write(root: Root, history: History) -> None:
+    """Keep a history.
+
+    Raises:
+        OSError: It can't be written.
+    """
     fs.make_folders(root.bundles)
-    fs.write_atomic(_file(root, key), msgspec.json.encode(content))
+    fs.write_atomic(_file(root, history.key), msgspec.json.encode(history))
 
 
 def _same(one: State, other: State) -> bool:
