@@ -175,6 +175,8 @@ class Download:
         actual = self._part.checksum(attested.algorithm) if attested else None
         if actual == attested and (attested or declared in (None, size)):
             return None
+        if self._source.pin is not None and actual is not None:
+            return self._source.pin.mismatch(f"What {where} gave", actual.digest)
         if declared is not None and size < declared:
             message = f"{where}: the body was truncated: {size:,} bytes came, the AYON server says {declared:,}."
             return Truncated(message, "Upload the archive again, or look at the proxies in between.")
