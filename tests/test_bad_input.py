@@ -64,12 +64,12 @@ async def fails(machine: Machine, kind: str, *options: str) -> str:
 
 
 async def ends(machine: Machine, code: int, kind: str, *options: str) -> str:
-    """The run ends with this error, which is told on both streams; returns the message."""
+    """The run ends with this error, told last on both streams; returns the message."""
     left = await goes_wrong(machine, *options)
     error = left.document["error"]
     assert (left.code, error["type"]) == (code, kind)
     assert error["hint"]
-    assert left.err == f"Error: {error['message']}\n  {error['hint']}\n"
+    assert left.err.endswith(f"Error: {error['message']}\n  {error['hint']}\n")
     return str(error["message"])
 
 
