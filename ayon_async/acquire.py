@@ -31,8 +31,8 @@ async def acquired(
     transfers.wanted[part] += 1
     try:
         # Two items, bundles or processes may want the same archive: one at a time collects its bytes.
-        async with store.lease(job.item.kind, part.stem, lambda: entry.set(phase=Phase.WAITING)) as taken_over:
-            if taken_over:
+        async with store.lease(job.item.kind, part.stem, lambda: entry.set(phase=Phase.WAITING)) as lease:
+            if lease.taken_over:
                 # Its former holder may come back and write on into the file that it has open: let it have that one.
                 await in_thread(remove_part, part)
             fetched = await transfers.fetch(job.archive, part, entry, whole=whole)

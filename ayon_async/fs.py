@@ -6,9 +6,11 @@ steps, to fail them, or to stop the process at them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
+import re
 import shutil
 import sys
 import threading
@@ -24,7 +26,8 @@ _O_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 _O_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _O_BINARY | _O_NOFOLLOW | _O_CLOEXEC
 _PART_FILE = os.O_RDWR | os.O_CREAT | _O_BINARY | _O_NOFOLLOW | _O_CLOEXEC
-
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 StrPath = str | os.PathLike[str]  # strings spare the making of a Path where there are thousands of files
 
@@ -51,6 +54,11 @@ def open_to_read(path: StrPath) -> int:
 def open_part(path: Path) -> int:
     """Open a file for reading and writing, private to this user, created where missing, never through a link."""
     return os.open(long_path(path), _PART_FILE, 0o600)
+
+
+def open_lease(path: Path) -> int:
+    """Open a file that is there for reading and writing, never through a link."""
+    return os.open(long_path(path), os.O_RDWR | _O_BINARY | _O_NOFOLLOW | _O_CLOEXEC)
 
 
 def write(fd: int, data: bytes | bytearray | memoryview) -> None:
@@ -111,26 +119,56 @@ def write_first(path: Path, data: bytes, mode: int = 0o644) -> None:
     Raises:
         FileExistsError: Somebody else was first.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        write_new(temporary, data, mode)
-        if sys.platform == "win32":
-            os.rename(long_path(temporary), long_path(path))  # does not replace there
-        else:
-            os.link(temporary, path)
-    finally:
-        remove(temporary)
+    _by_a_temporary(path, data, mode, True, _give_name)
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644, *, flushed: bool = True) -> None:
     """Replace a small file by one rename; readers see the old or the new content, never a part."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    _by_a_temporary(path, data, mode, flushed, replace)
+
+
+def _by_a_temporary(path: Path, data: bytes, mode: int, flushed: bool, finish: Callable[[Path, Path], None]) -> None:
+    for last in (False, True):
+        temporary = temporary_name(path)
+        try:
+            write_new(temporary, data, mode, flushed=flushed)
+            finish(temporary, path)
+            return
+        except FileNotFoundError:
+            if last:  # else another process took it for one that was left behind
+                raise
+        except BaseException:
+            with contextlib.suppress(OSError):  # what failed first is the story
+                remove(temporary)
+            raise
+
+
+def _give_name(temporary: Path, path: Path) -> None:
+    """Rename where there is no file of that name yet."""
+    if sys.platform == "win32":
+        rename(temporary, path)  # does not replace there
+        return
     try:
-        write_new(temporary, data, mode, flushed=flushed)
-        replace(temporary, path)
-    except BaseException:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS or os.path.lexists(path):
+            raise
+        rename(temporary, path)  # the next best: who is second within the same moment wins
+    else:
         remove(temporary)
-        raise
+
+
+def temporary_name(path: Path) -> Path:
+    """Where to write what is to become this file; a name of its own each time."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+def find_temporaries(folder: Path) -> list[Path]:
+    """Files in a folder that killed processes left, and such that are being written just now."""
+    try:
+        return [path for path in folder.iterdir() if _TEMPORARY.fullmatch(path.name)]
+    except OSError:  # not there, or another user's
+        return []
 
 
 def flush_folder(path: Path) -> None:
@@ -202,14 +240,32 @@ def set_mode(path: StrPath, mode: int) -> None:
     os.chmod(long_path(path), mode)
 
 
+def set_time(path: StrPath, fd: int, seconds: int) -> None:
+    """Set when an open file was last written to, in seconds since the epoch; by its name where it has to be."""
+    os.utime(fd if os.utime in os.supports_fd else long_path(path), (seconds, seconds))
+
+
 def make_folder(path: StrPath, mode: int = 0o755) -> None:
     """Make one folder that must not exist yet."""
     os.mkdir(long_path(path), mode)
 
 
 def make_folders(path: Path, mode: int = 0o755) -> None:
-    """Make a folder and its parents where they are missing."""
-    os.makedirs(long_path(path), mode, exist_ok=True)
+    """Make a folder and its parents where they are missing; the parents are never writable for others than the owner.
+
+    Raises:
+        OSError: They can't be made; also where something else has the name.
+    """
+    if os.path.isdir(long_path(path)):
+        return
+    try:
+        make_folder(path, mode)
+    except FileNotFoundError:
+        make_folders(path.parent)
+        make_folders(path, mode)
+    except FileExistsError:
+        if not os.path.isdir(long_path(path)):
+            raise
 
 
 def rename(source: Path, destination: Path) -> None:
@@ -236,11 +292,12 @@ def remove(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder with all that is in it; one that is not there is fine."""
-    try:
-        shutil.rmtree(long_path(path))
-    except FileNotFoundError:
+    """Remove a folder with all that is in it, or a file or link of that name; one that is not there is fine."""
+    if not os.path.isdir(long_path(path)) or os.path.islink(long_path(path)):
+        remove(path)
         return
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(long_path(path))
 
 
 def explain(error: OSError, path: Path) -> StoreError:
@@ -251,6 +308,9 @@ def explain(error: OSError, path: Path) -> StoreError:
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         hint = "Use an account that may write there, or choose another folder with --storage-dir."
         return StoreError(f"The store can't be written: {where}: {error.strerror}.", hint)
+    if error.errno == errno.ELOOP:
+        hint = "Remove it: somebody else may have put it there."
+        return StoreError(f"{where} is a symbolic link, which is not followed there.", hint)
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         hint = "Choose another folder with --storage-dir, or move away what is in its place."
         return StoreError(f"The store's folder can't be made: {where}: {error.strerror}.", hint)

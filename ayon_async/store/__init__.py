@@ -11,7 +11,7 @@ import contextlib
 import functools
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,11 @@ from ayon_async import fs
 from ayon_async.errors import StoreError
 from ayon_async.item import Item
 from ayon_async.report import Kind
-from ayon_async.store import guard, history, index, lease, seen, staging
+from ayon_async.store import ground, guard, history, index, seen, staging, tidy
 from ayon_async.store.history import History, State
 from ayon_async.store.layout import Root
+from ayon_async.store.lease import Lease, Leases
 from ayon_async.store.listing import Installed, installed
-from ayon_async.store.marker import Marker, agree
 from ayon_async.store.record import (
     File,
     Progress,
@@ -43,7 +43,6 @@ __all__ = ["File", "Held", "Record", "Store", "now"]
 MOVING_SECONDS = 20.0
 """How long the launcher waits for another launcher that does not go on; so do we."""
 _POLL = 0.2
-_WEEK = 7 * 24 * 3600
 T = TypeVar("T")
 
 
@@ -84,7 +83,7 @@ class Store:
             "addon": Root("addon", addons.absolute()),
             "dependency_package": Root("dependency_package", dependencies.absolute()),
         }
-        self._markers: dict[Kind, Marker] = {}
+        self._leases: dict[Kind, Leases] = {}
         self._owner = owner
         self._trusted = trusted
         self.group_writable = group_writable
@@ -211,41 +210,30 @@ class Store:
         Raises:
             StoreError: They can't be made or written, or belong to a newer program.
         """
-        if kind in self._markers:
+        if kind in self._leases:
             return
         root = self._roots[kind]
-
-        def make() -> Marker:
-            fs.make_folders(root.path)
-            fs.make_folders(root.ours)
-            for folder, mode in ((root.parts, 0o700), (root.staging, 0o700), (root.locks, 0o755)):
-                fs.make_folders(folder, mode)
-            return agree(root.marker)
-
-        self._markers[kind] = await self._in_thread(make, root)
+        make = functools.partial(ground.lay, root, group_writable=self.group_writable)
+        self._leases[kind] = await self._in_thread(make, root)
 
     @asynccontextmanager
-    async def lease(self, kind: Kind, name: str, waiting: Callable[[], None]) -> AsyncIterator[bool]:
+    async def lease(self, kind: Kind, name: str, waiting: Callable[[], None]) -> AsyncIterator[Lease]:
         """Hold the right to work on an item or a part, in a prepared folder.
 
         Args:
             name: The item's folder, or the part's key.
             waiting: Called once where somebody else holds it.
 
-        Yields:
-            Whether it was taken from a holder that may come back.
-
         Raises:
-            StoreError: There can't be a lock.
+            StoreError: There can't be a lease.
         """
         root = self._roots[kind]
         async with contextlib.AsyncExitStack() as stack:
             try:
-                holding = lease.hold(root.locks, name, self._markers[kind].locks, waiting)
-                taken_over = await stack.enter_async_context(holding)
+                lease = await stack.enter_async_context(self._leases[kind].hold(name, waiting))
             except OSError as error:
                 raise fs.explain(error, root.locks) from error
-            yield taken_over
+            yield lease
 
     async def settled(self, item: Item) -> None:
         """Wait while an official launcher is filling the item's folder, until it goes on no more."""
@@ -326,7 +314,7 @@ class Store:
         return tuple(sentences)
 
     def _replace_waiting(self, root: Root, name: str) -> bool:
-        with lease.hold_now(root.locks, name, self._markers[root.kind].locks) as mine:
+        with self._leases[root.kind].hold_now(name) as mine:
             return mine and staging.put_waiting_in_place(root, name)
 
     async def discard(self, staged: Path) -> None:
@@ -341,44 +329,32 @@ class Store:
         """
         for root in self._roots.values():
             records = [(item, entry.record) for item, entry in held.items() if item.kind == root.kind]
-            if records:
-                lock = root.locks / "lists.lock"
-                await self._in_thread(functools.partial(index.merge, root.list, lock, records), root)
+            lacks = functools.partial(index.lacks, root.list, [item for item, _ in records])
+            if await self._in_thread(lacks, root):
+                await self.prepare(root.kind)
+                async with self.lease(root.kind, ".lists", lambda: None):
+                    await self._in_thread(functools.partial(index.merge, root.list, records), root)
 
-    async def sweep(self) -> None:
+    async def sweep(self, keep: Set[str] = frozenset()) -> None:
         """Remove what killed runs left behind and parts that nobody went on with for a week.
 
         What somebody works on just now is left alone.
+
+        Args:
+            keep: Names of items' folders that are still wanted: what is staged for them may be of use.
+
+        Raises:
+            StoreError: Something can't be removed.
         """
         for root in self._roots.values():
-            names = await in_thread(staging.names, root)
-            old = await in_thread(_old_parts, root)
-            if names or old:
+            leftovers = await in_thread(tidy.find, root)
+            if leftovers:
                 await self.prepare(root.kind)
-                await self._in_thread(functools.partial(self._sweep, root, names, old), root)
-
-    def _sweep(self, root: Root, names: set[str], old: list[Path]) -> None:
-        protocol = self._markers[root.kind].locks
-        for name in names:
-            with lease.hold_now(root.locks, name, protocol) as mine:
-                if mine:
-                    staging.remove(root, name)
-        for part in old:
-            with lease.hold_now(root.locks, part.stem, protocol) as mine:
-                if mine:
-                    fs.remove(part.with_suffix(".json"))
-                    fs.remove(part)
+                leases = self._leases[root.kind]
+                await self._in_thread(functools.partial(tidy.sweep, root, leases, leftovers, keep), root)
 
     async def _in_thread(self, work: Callable[[], T], root: Root, stop: threading.Event | None = None) -> T:
         try:
             return await in_thread(work, stop=stop)
         except OSError as error:
             raise fs.explain(error, root.path) from error
-
-
-def _old_parts(root: Root) -> list[Path]:
-    """Parts and sidecars without one that were not written to for a week."""
-    oldest = time.time() - _WEEK
-    with contextlib.suppress(OSError):  # no store yet, or another user's
-        return [path for path in root.parts.glob("*.part") if path.stat().st_mtime < oldest]
-    return []

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from ayon_async import fs
 from ayon_async.item import Item
 from ayon_async.store.record import Record, now
@@ -34,22 +32,23 @@ def has(index: Mapping[str, Any], item: Item) -> bool:
     return entry is not None if item.version is None else isinstance(entry, dict) and item.version in entry
 
 
-def merge(path: Path, lock: Path, records: Iterable[tuple[Item, Record]]) -> None:
-    """Add what the list does not have yet; writes nothing when it has everything.
+def lacks(path: Path, items: Iterable[Item]) -> bool:
+    """Whether the list does not have all of these items."""
+    index = read(path)
+    return not all(has(index, item) for item in items)
+
+
+def merge(path: Path, records: Iterable[tuple[Item, Record]]) -> None:
+    """Add what the list does not have yet; call it while holding the list's lease.
 
     Raises:
         OSError: The list can't be written.
     """
-    records = list(records)
     index = read(path)
-    if all(has(index, item) for item, _ in records):
-        return
-    with filelock.FileLock(lock, timeout=10):
-        index = read(path)
-        for item, record in records:
-            if not has(index, item):
-                _add(index, item, record)
-        fs.write_atomic(path, json.dumps(index, indent=4).encode())
+    for item, record in records:
+        if not has(index, item):
+            _add(index, item, record)
+    fs.write_atomic(path, json.dumps(index, indent=4).encode())
 
 
 def _add(index: dict[str, Any], item: Item, record: Record) -> None:

@@ -1,8 +1,10 @@
 """Leases: who works on an item or collects an archive. They save work; what makes the store right is the rename.
 
-Where the operating system locks files, a lease ends in the moment its holder dies. Where it does not, the holder keeps
-counting in a file, and the others watch the count on their own clocks: one that stands still is taken over. Wall
-clocks, which differ between hosts, are never compared.
+A lease is a file, and whoever made it holds it. Where the operating system locks files, its holder keeps it locked as
+well, so that one left by a process that died is known at once. A holder keeps counting, and the others watch the count
+on their own clocks: one that stands still, dead on another host or stopped on this one, is taken over. The count is
+the file's time of modification: every file system shows it to everybody at once, and it is never compared with a
+clock. Wall clocks differ between hosts.
 """
 
 from __future__ import annotations
@@ -10,162 +12,263 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
 
 from ayon_async import fs
+from ayon_async.errors import StoreError
 from ayon_async.store.marker import Protocol
 from ayon_async.threads import in_thread
 
 POLL = 0.2
 COUNT_EVERY = 2.0
+_ENDING = ".lease"
 STANDS_STILL = 20.0
 """Seconds without counting after which a holder is taken to be dead; it may be stopped and come back, harmlessly."""
 
 
-@asynccontextmanager
-async def hold(folder: Path, name: str, protocol: Protocol, waiting: Callable[[], None]) -> AsyncIterator[bool]:
-    """Hold the lease of this name; waits until nobody else does.
+@dataclass
+class Lease:
+    """The right to work on something, as far as others know.
 
-    Args:
-        folder: Where the leases' files lie.
-        protocol: The store's.
-        waiting: Called once where somebody else holds it.
-
-    Yields:
-        Whether it was taken from a holder that may come back.
-
-    Raises:
-        OSError: There can't be a lease.
+    Attributes:
+        taken_over: Whether it was taken from a holder that may come back.
     """
-    if protocol == "flock":
-        async with _flock(folder / f"{name}.lock", waiting):
-            yield False
-    else:
-        async with _counter(folder / f"{name}.lease", waiting) as taken_over:
-            yield taken_over
 
+    _path: Path
+    _fd: int
+    taken_over: bool = False
 
-@contextlib.contextmanager
-def hold_now(folder: Path, name: str, protocol: Protocol) -> Iterator[bool]:
-    """Hold the lease if nobody else does; for a moment only, since it does not count.
-
-    Yields:
-        Whether it is held.
-    """
-    if protocol == "flock":
-        lock = filelock.FileLock(folder / f"{name}.lock", thread_local=False)
+    def is_lost(self) -> bool:
+        """Whether somebody took this process for dead, and the lease over."""
         try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            yield False
-            return
+            return not os.path.samestat(os.fstat(self._fd), self._path.stat())
+        except FileNotFoundError:
+            return True
+
+    def count(self, number: int) -> None:
+        """Show the others that this process goes on."""
+        fs.set_time(self._path, self._fd, 10 * number)  # some file systems keep times in steps of two seconds
+
+    def give_back(self) -> None:
+        """End it; does nothing to a lease that somebody took over."""
         try:
-            yield True
+            if not self.is_lost():
+                fs.remove(self._path)
         finally:
-            lock.release()
+            os.close(self._fd)
+
+
+class _WindowsLease(Lease):
+    """A lock of the system's alone: Windows stops no processes, and lets nobody remove a file that is open."""
+
+    def __init__(self, lock: filelock.BaseFileLock) -> None:
+        super().__init__(Path(lock.lock_file), -1)
+        self._lock = lock
+
+    def is_lost(self) -> bool:
+        return False
+
+    def count(self, number: int) -> None:
         return
-    path = folder / f"{name}.lease"
-    fd = _try_counter(path, uuid.uuid4().hex)
+
+    def give_back(self) -> None:
+        self._lock.release()
+
+
+def left_behind(folder: Path) -> frozenset[str]:
+    """The names of the leases in a folder: those that are held, and those that were held by processes that died."""
     try:
-        yield fd is not None
-    finally:
-        if fd is not None:
-            _give_back(path, fd)
+        return frozenset(path.stem for path in folder.glob(f"*{_ENDING}"))
+    except OSError:
+        return frozenset()
 
 
-@asynccontextmanager
-async def _flock(path: Path, waiting: Callable[[], None]) -> AsyncIterator[None]:
-    lock = filelock.FileLock(path, thread_local=False)
-    told = False
-    while True:
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """The leases of one folder of a store.
+
+    Attributes:
+        folder: Where their files lie.
+        protocol: The store's.
+        mode: Permission bits of their files.
+    """
+
+    folder: Path
+    protocol: Protocol
+    mode: int
+
+    @asynccontextmanager
+    async def hold(self, name: str, waiting: Callable[[], None]) -> AsyncIterator[Lease]:
+        """Hold the lease of this name; waits until nobody else does.
+
+        Args:
+            name: Of what is worked on.
+            waiting: Called once where somebody else holds it.
+
+        Raises:
+            StoreError: The system does not lock files here, as it did where the store was made.
+            OSError: There can't be a lease.
+        """
+        lease = await self._wait(name, waiting)
+        counting = asyncio.create_task(_count(lease))
         try:
-            lock.acquire(blocking=False)
-            break
-        except filelock.Timeout:
+            yield lease
+        finally:
+            counting.cancel()
+            await asyncio.wait([counting])
+            await in_thread(lease.give_back)
+
+    @contextlib.contextmanager
+    def hold_now(self, name: str) -> Iterator[bool]:
+        """Hold the lease if nobody else does; for a moment only, since it does not count.
+
+        Yields:
+            Whether it is held.
+
+        Raises:
+            StoreError, OSError: As above.
+        """
+        lease = self._take(name)
+        try:
+            yield lease is not None
+        finally:
+            if lease is not None:
+                lease.give_back()
+
+    async def _wait(self, name: str, waiting: Callable[[], None]) -> Lease:
+        taken_over, told = False, False
+        seen, since = b"", time.monotonic()
+        path = self._path(name)
+        while (lease := await self._taken(name)) is None:
+            state = await in_thread(_look_at, path)
+            if state != seen:
+                seen, since = state, time.monotonic()
+            elif time.monotonic() - since >= STANDS_STILL:
+                taken_over = await in_thread(_take_away, path, seen) or taken_over
             if not told:
                 waiting()
                 told = True
             await asyncio.sleep(POLL)
+        lease.taken_over = taken_over
+        return lease
+
+    async def _taken(self, name: str) -> Lease | None:
+        """The lease, unless somebody else holds it; given back when this task is cancelled meanwhile."""
+        taken: list[Lease | None] = []
+        try:
+            await in_thread(lambda: taken.append(self._take(name)))
+        except asyncio.CancelledError:
+            for lease in taken:
+                if lease is not None:
+                    await in_thread(lease.give_back)
+            raise
+        return taken[0]
+
+    def _take(self, name: str) -> Lease | None:
+        path = self._path(name)
+        if self.protocol == "flock":
+            if sys.platform == "win32":
+                return _take_on_windows(path)
+            _remove_if_dead(path)
+        try:
+            fd = fs.open_new(path, self.mode)
+        except FileExistsError:
+            return None
+        lease = Lease(path, fd)
+        try:
+            fs.write(fd, uuid.uuid4().hex.encode())  # the next holder's file may get the same number
+            lease.count(0)
+            if self.protocol == "flock" and not (_lock(fd, path) and not lease.is_lost()):
+                os.close(fd)  # who looks for the dead was faster
+                return None
+        except BaseException:
+            lease.give_back()
+            raise
+        return lease
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}{_ENDING}"
+
+
+def _take_on_windows(path: Path) -> Lease | None:
+    lock = filelock.FileLock(path, thread_local=False)
     try:
-        yield
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        return None
+    return _WindowsLease(lock)
+
+
+def _remove_if_dead(path: Path) -> None:
+    """Remove a lease whose holder is not there any more, as the lock on its file tells."""
+    try:
+        fd = fs.open_lease(path)
+    except FileNotFoundError:
+        return
+    try:
+        if _lock(fd, path) and not Lease(path, fd).is_lost():
+            fs.remove(path)
     finally:
-        lock.release()
+        os.close(fd)
+
+
+def _lock(fd: int, path: Path) -> bool:
+    """Lock the file, unless somebody else has; held until its descriptor is closed."""
+    if sys.platform == "win32":
+        raise AssertionError("filelock locks there")
+    import fcntl
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        message = f"This system can't lock files in {path.parent} ({error.strerror}), as the store's marker asks for."
+        hint = "Mount the file system with locks, or remove the store's store.json while no sync runs."
+        raise StoreError(message, hint) from error
+    return True
 
 
 # --- counting -------------------------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def _counter(path: Path, waiting: Callable[[], None]) -> AsyncIterator[bool]:
-    me = uuid.uuid4().hex
-    taken_over, told = False, False
-    seen, since = b"", time.monotonic()
-    while (fd := await in_thread(_try_counter, path, me)) is None:
-        count = await in_thread(_read, path)
-        if count != seen:
-            seen, since = count, time.monotonic()
-        elif time.monotonic() - since >= STANDS_STILL:
-            taken_over = await in_thread(_take_away, path, seen) or taken_over
-        if not told:
-            waiting()
-            told = True
-        await asyncio.sleep(POLL)
-    counting = asyncio.create_task(_count(fd, me))
-    try:
-        yield taken_over
-    finally:
-        counting.cancel()
-        await asyncio.wait([counting])
-        await in_thread(_give_back, path, fd)
-
-
-def _try_counter(path: Path, me: str) -> int | None:
-    try:
-        fd = fs.open_new(path)
-    except FileExistsError:
-        return None
-    os.write(fd, f"{me} {0:>12}".encode())
-    os.fsync(fd)
-    return fd
-
-
-async def _count(fd: int, me: str) -> None:
+async def _count(lease: Lease) -> None:
     number = 0
     while True:
         await asyncio.sleep(COUNT_EVERY)
         number += 1
-        text = f"{me} {number:>12}".encode()
-        # Into the file that was made, not to its name: when somebody took over, the name is theirs.
-        await in_thread(_write_count, fd, text)
+        with contextlib.suppress(OSError):  # others may take over then, and no harm comes of it
+            await in_thread(lease.count, number)
 
 
-def _write_count(fd: int, text: bytes) -> None:
-    os.lseek(fd, 0, os.SEEK_SET)
-    os.write(fd, text)
-    os.fsync(fd)
-
-
-def _read(path: Path) -> bytes:
+def _look_at(path: Path) -> bytes:
+    """Whose lease it is, and how far its holder has counted."""
     try:
-        return path.read_bytes()
+        fd = fs.open_to_read(path)
     except FileNotFoundError:
         return b""
+    try:
+        return os.read(fd, 64) + f" {os.fstat(fd).st_mtime_ns}".encode()
+    finally:
+        os.close(fd)
 
 
 def _take_away(path: Path, seen: bytes) -> bool:
     """Remove a lease that stands still; False where it began to count again, or another one was faster."""
-    aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    aside = fs.temporary_name(path)
     try:
         fs.rename(path, aside)
     except FileNotFoundError:
         return False
-    if _read(aside) == seen:
+    if _look_at(aside) == seen:
         fs.remove(aside)
         return True
     # It lives, or it is the next holder's already: give it back, unless there is a newer one.
@@ -173,14 +276,3 @@ def _take_away(path: Path, seen: bytes) -> bool:
         os.link(aside, path)
     fs.remove(aside)
     return False
-
-
-def _give_back(path: Path, fd: int) -> None:
-    try:
-        mine = os.path.samestat(os.fstat(fd), path.stat())
-    except FileNotFoundError:
-        mine = False
-    finally:
-        os.close(fd)
-    if mine:
-        fs.remove(path)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import uuid
 from pathlib import Path
 from typing import Literal
 
@@ -70,7 +69,7 @@ def _has_flock(folder: Path) -> bool:
         return True
     import fcntl
 
-    probe = folder / f".flock-{uuid.uuid4().hex}"
+    probe = fs.temporary_name(folder / "flock")
     fd = fs.open_new(probe, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,89 @@
+"""What killed runs left behind, and how it goes away. What somebody works on just now is left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from ayon_async import fs
+from ayon_async.store import staging
+from ayon_async.store.layout import Root
+from ayon_async.store.lease import Leases, left_behind
+
+_WEEK = 7 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What may go.
+
+    Attributes:
+        staged: Names of items' folders of which something is staged.
+        parts: Parts that nobody went on with for a week, and sidecars without a part.
+        temporaries: Small files that did not get their names.
+        leases: Names of leases that may be dead ones'.
+    """
+
+    staged: Set[str]
+    parts: tuple[Path, ...]
+    temporaries: tuple[Path, ...]
+    leases: Set[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.staged or self.parts or self.temporaries or self.leases)
+
+
+def find(root: Root) -> Leftovers:
+    """Look for leftovers; nothing is found where there is no store, or where it is another user's."""
+    folders = (root.path, root.ours, root.parts, root.locks, root.bundles, root.seen)
+    return Leftovers(
+        staged=staging.names(root),
+        parts=_old_parts(root),
+        temporaries=tuple(path for folder in folders for path in fs.find_temporaries(folder)),
+        leases=left_behind(root.locks),
+    )
+
+
+def sweep(root: Root, leases: Leases, leftovers: Leftovers, keep: Set[str]) -> None:
+    """Remove leftovers.
+
+    Args:
+        keep: Names of items' folders that are still wanted: what is staged for them may be of use.
+
+    Raises:
+        OSError: Something can't be removed.
+    """
+    for path in leftovers.temporaries:
+        fs.remove(path)
+    for name in leftovers.staged - keep:
+        with leases.hold_now(name) as mine:
+            if mine:
+                staging.remove(root, name)
+    for path in leftovers.parts:
+        with leases.hold_now(path.stem) as mine:
+            if mine:
+                fs.remove(path)
+    for name in leftovers.leases:
+        with leases.hold_now(name):
+            pass  # who gives it back removes it
+
+
+def _old_parts(root: Root) -> tuple[Path, ...]:
+    oldest = time.time() - _WEEK
+    try:
+        paths = set(root.parts.iterdir())
+    except OSError:  # no store yet, or another user's
+        return ()
+    found = []
+    for path in paths:
+        # A sidecar goes with its part, before it: it must never say more than what is there.
+        part = path.with_suffix(".part")
+        if path.suffix == ".json" and part not in paths:
+            found.append(path)
+        with contextlib.suppress(FileNotFoundError):
+            if path == part and path.stat().st_mtime < oldest:
+                found += [path.with_suffix(".json"), path]
+    return tuple(found)
