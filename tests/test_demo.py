@@ -81,7 +81,7 @@ async def test_a_signal_ends_it_cleanly(machine: Machine, number: signal.Signals
     began = time.monotonic()
     process.send_signal(number)
     done = await ended(process)
-    assert (done.code, done.out) == (code, "")
+    assert (done.code, done.out) == (code, ""), done.err
     assert "Interrupted" in done.err
     assert left_behind(machine) == []
     assert time.monotonic() - began < 5
