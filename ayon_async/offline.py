@@ -74,9 +74,7 @@ def fail_missing(ledger: Ledger) -> None:
 
 def say_whether_it_can_start(report: SyncReport) -> SyncReport:
     """The report of a run whose server was away, with a sentence on what is possible all the same."""
-    if report.bundle is None:
-        sentence = "There is no last good bundle to compare the store with: AYON can't be started without the server."
-    elif report.can_start:
+    if report.can_start:
         sentence = f"The store has all of the bundle '{report.bundle}': AYON can be started without the server."
     else:
         missing = ", ".join(item.label for item in report.items if item.state in ("planned", "failed"))

@@ -192,9 +192,7 @@ async def _report(
             # Who is refused in mid-run is told so by the run, not only by the items that it hit.
             error=error or next((item.error for item in report.items if isinstance(item.error, AccessDenied)), None),
         )
-    if without_server is not None and isinstance(error, ServerError):
-        report = say_whether_it_can_start(report)
-    return report
+    return say_whether_it_can_start(report) if error is not None and report.offline else report
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> AyonAsyncError:
