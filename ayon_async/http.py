@@ -27,6 +27,7 @@ from ayon_async.urls import origin, redact
 from ayon_async.version import __version__
 
 MAX_REDIRECTS = 5
+_KEEP_ALIVE = 1.5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Failures that a new try may mend; all that aiohttp and the operating system raise for a broken connection.
 CONNECTION_ERRORS = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
@@ -34,6 +35,10 @@ CONNECTION_ERRORS = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
 
 class RedirectRefused(aiohttp.ClientError):
     """A redirect that we do not follow: too many, from https down to http, or to something that is no URL."""
+
+
+class Disconnected(aiohttp.ClientConnectionError):
+    """The connection ended before there was an answer."""
 
 
 class RequestRefused(aiohttp.ClientError):
@@ -104,7 +109,8 @@ class HttpClient:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             # Transfers bound their own number; the pool must not queue a REST call behind sixteen archives.
-            connector=aiohttp.TCPConnector(limit=0),
+            # AYON servers close idle connections after two seconds: none is used again that is about to be closed.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 # to `connect` belong finding the host, the proxy and the TLS handshake
@@ -114,6 +120,7 @@ class HttpClient:
             ),
             auto_decompress=False,
             headers=self._headers,
+            middlewares=(_once,),
             skip_auto_headers=("Content-Type",),
         )
         return self
@@ -186,6 +193,16 @@ class HttpClient:
         if with_certificate not in self._contexts:
             self._contexts[with_certificate] = _make_context(self._tls, with_certificate)
         return self._contexts[with_certificate]
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Ask once: aiohttp itself would ask again where there is no answer, but how often is not for it to decide."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise Disconnected(_reason(error)) from error
 
 
 def _make_context(tls: Tls, with_certificate: bool) -> ssl.SSLContext:
@@ -266,10 +283,10 @@ def explain(error: BaseException, url: str) -> Failure:
             return Failure(
                 f"No connection to {where}: {_reason(error)}", "Check the address and that the server runs.", True
             )
-        case aiohttp.ServerDisconnectedError() if url.startswith("https:"):
+        case Disconnected() if url.startswith("https:"):
             hint = "Check the network. A server that wants a client certificate hangs up like this: see AYON_CERT_FILE."
             return Failure(f"{where} hung up without an answer.", hint, True)
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | aiohttp.ClientPayloadError():
+        case Disconnected() | aiohttp.ClientOSError() | aiohttp.ClientPayloadError():
             return Failure(f"The connection to {where} broke: {_reason(error)}", "Check the network.", True)
         case aiohttp.ClientResponseError():
             return Failure(

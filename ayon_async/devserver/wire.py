@@ -63,12 +63,14 @@ class Wire:
 
     async def _send_badly(self, reply: Reply) -> None:
         """Write the bytes past aiohttp, which would insist on correct framing; the connection ends with it."""
-        if reply.stop_after != -1:
-            await self._write(_head(reply))
-            await self._write_body(reply)
-        if reply.ending == "stall":
-            await self._stall()
-        self._hang_up(reset=reply.ending == "reset")
+        try:
+            if reply.stop_after != -1:
+                await self._write(_head(reply))
+                await self._write_body(reply)
+            if reply.ending == "stall":
+                await self._stall()
+        finally:
+            self._hang_up(reset=reply.ending == "reset")
 
     async def _write_body(self, reply: Reply) -> None:
         clock = asyncio.get_running_loop().time

@@ -75,7 +75,7 @@ class Transfers:
             StoreError: It can't be written.
         """
         algorithms = {source.checksum.algorithm for source in archive.sources if source.checksum}
-        entry.set(phase=Phase.QUEUED, size=archive.expected)
+        entry.set(phase=None if entry.state.phase is Phase.QUEUED else Phase.QUEUED, size=archive.expected)
         part = await in_thread(lambda: Part(path, algorithms), executor=self._writers)
         download = Download(archive, part, entry, self._means, whole=whole)
         self._downloads.append(download)

@@ -222,7 +222,7 @@ class Download:
                 await self._look_again()
             except Failed as failure:
                 error, retry_after = failure.error, failure.retry_after
-                if not failure.again or (backoff.seconds_of(retry_after) or 0) > backoff.LONGEST_ASKED_FOR:
+                if not failure.again:
                     raise error from failure
             if self._part.done.total > best:
                 attempt, best = 0, self._part.done.total

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from ayon_async import backoff
 from ayon_async.errors import (
     AccessDenied,
     AyonAsyncError,
@@ -189,8 +190,12 @@ def _check(response: aiohttp.ClientResponse, source: Source, line: Line, *, rang
 def _refusal(response: aiohttp.ClientResponse, source: Source, line: Line) -> Exception:
     status, where = response.status, redact(source.location)
     if status in _AGAIN:
-        error = SourceUnavailable(f"{where} answered {status}.", "Try again later.")
-        return Failed(error, busy=status in _BUSY, retry_after=response.headers.get("Retry-After"))
+        retry_after = response.headers.get("Retry-After")
+        seconds = backoff.seconds_of(retry_after)
+        wish = "" if seconds is None else f" and wants to be left alone for {seconds:,.0f} s"
+        again = seconds is None or seconds <= backoff.LONGEST_ASKED_FOR
+        error = SourceUnavailable(f"{where} answered {status}{wish}.", "Try again later.")
+        return Failed(error, again=again, busy=status in _BUSY, retry_after=retry_after)
     if status in (401, 403) and source.kind == "server" and origin(str(response.url)) == line.server.http.home:
         return _denial(status, where)
     if status in (401, 403):
