@@ -16,7 +16,7 @@ def test_every_public_name_is_there() -> None:
         assert getattr(ayon_async, name) is not None
 
 
-@pytest.mark.parametrize("names", itertools.permutations(("sync", "status", "Store")))
+@pytest.mark.parametrize("names", list(itertools.permutations(("sync", "status", "Store"))))
 def test_the_order_of_imports_does_not_matter(names: tuple[str, ...]) -> None:
     code = f"import ayon_async.cli.sync\nfrom ayon_async import {', '.join(names)}\nassert callable(sync) and callable(status)"
     subprocess.run([sys.executable, "-c", code], check=True)
