@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import Executor
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +17,30 @@ from ayon_async.locate import Job
 from ayon_async.plan import up_to_date
 from ayon_async.progress import Entry, Ledger, Phase
 from ayon_async.report import Verification
+from ayon_async.server import AyonServer
 from ayon_async.store import File, Held, Record, Store, now
 from ayon_async.threads import in_thread
 from ayon_async.transfer import Fetched, Transfers, remove_part
 from ayon_async.unpack import Unpacked, unpack
 from ayon_async.urls import redact
+
+_UNPACKING_THREADS = 2
+
+
+@asynccontextmanager
+async def installing(
+    server: AyonServer, store: Store, ledger: Ledger, *, jobs: int, rate: float | None, refresh: bool = False
+) -> AsyncIterator[Installer]:
+    """An installer with all that it works with.
+
+    Args:
+        jobs: How many connections to use at the most.
+        rate: Bytes to receive a second at the most; None for no limit.
+        refresh: See `Installer`.
+    """
+    with ThreadPoolExecutor(_UNPACKING_THREADS, "unpack") as unpackers:
+        async with Transfers(server, jobs=jobs, rate=rate, retries=server.retries) as transfers:
+            yield Installer(server.url, store, transfers, unpackers, ledger, refresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +86,20 @@ class Installer:
             else:
                 entry.end(up_to_date(item, held))
             return held
+
+    async def learn(self, job: Job) -> None:
+        """Fetch the item's archive only to remember its verified digest; the outcome is in the ledger."""
+        item, entry = job.item, self.ledger[job.item]
+        try:
+            await self.store.prepare(item.kind)
+            async with self.store.lease(item.kind, item.folder, lambda: entry.set(phase=Phase.WAITING)):
+                staged = await self._fetch_and_unpack(job, entry, None)
+                assert staged is not None, "there is nothing that it could be the same as"
+                await self.store.discard(staged)
+            held = (await self.store.held([item]))[item]
+            entry.end(replace(up_to_date(item, held), bytes_downloaded=entry.received, seconds=entry.seconds))
+        except (ItemError, AccessDenied) as error:
+            entry.end(replace(item.failed(error), bytes_downloaded=entry.received, seconds=entry.seconds))
 
     async def _install(self, job: Job, entry: Entry, replaces: Held | None, *, damaged: bool) -> Held:
         item = job.item

@@ -14,6 +14,7 @@ from ayon_async.lockfile import Lock
 from ayon_async.report import ItemReport, Remote
 from ayon_async.resolve import Chosen, Wanted
 from ayon_async.store import Held
+from ayon_async.store.seen import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +96,17 @@ def locked_bundle(lock: Lock, platform: str) -> tuple[Chosen, tuple[Wanted, ...]
     return Chosen(bundle, lock.variant, lock.studio_bundle), tuple(Wanted(entry.item) for entry in lock.items)
 
 
-def pinned(located: Iterable[Job | ItemReport], policy: Policy, seen: Mapping[Item, str]) -> list[Job | ItemReport]:
+def without_archive(item: Item) -> ItemReport:
+    """The report of an item that once had an archive, and has none on the server any more."""
+    message = f"The server has nothing to install for {item.label} any more."
+    return item.failed(InvalidItem(message, "Upload it to the server again."))
+
+
+def pinned(located: Iterable[Job | ItemReport], policy: Policy, seen: Mapping[Item, Seen]) -> list[Job | ItemReport]:
     """The jobs for just the bytes that the lock file names or, without one, that were seen first.
 
     Args:
-        seen: The SHA-256 that archives had when they were first seen.
+        seen: Archives as they were first seen.
     """
     locked = policy.lock.by_item if policy.lock else {}
 
@@ -107,16 +114,14 @@ def pinned(located: Iterable[Job | ItemReport], policy: Policy, seen: Mapping[It
         if isinstance(job, ItemReport):
             if policy.lock is None or job.state == "failed":
                 return job
-            item = Item(job.kind, job.name, job.version)
-            message = f"The lock file names {item.label}, and the server has nothing to install for it any more."
-            return item.failed(InvalidItem(message, "Upload it to the server again, or make the lock file again."))
+            return without_archive(Item(job.kind, job.name, job.version))
         try:
             if job.item in locked:
                 entry = locked[job.item]
                 sized = replace(job, archive=replace(job.archive, size=entry.size))
                 return sized.pinned(Pin(entry.sha256, "lock"))
             if job.item in seen and not policy.refresh:
-                return job.pinned(Pin(seen[job.item], "recorded"))
+                return job.pinned(Pin(seen[job.item].sha256, "recorded"))
         except ChecksumMismatch as error:
             return job.item.failed(error)
         return job

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from ayon_async.errors import AyonAsyncError
 from ayon_async.item import Item
-from ayon_async.report import ItemReport, SyncReport
+from ayon_async.report import ItemReport, SyncReport, Variant
 
 INTERVAL = 0.1
 
@@ -93,7 +93,7 @@ class Snapshot:
 
     server: str | None = None
     bundle: str | None = None
-    variant: str | None = None
+    variant: Variant | None = None
     items: tuple[ItemProgress, ...] = ()
     speed: float = 0.0
     finished: bool = False
@@ -234,11 +234,11 @@ class Ledger:
         self.meter = Speedometer()
         self.server = server
         self.bundle: str | None = None
-        self.variant: str | None = None
+        self.variant: Variant | None = None
         self._finished = False
 
-    def begin(self, bundle: str, variant: str, items: Iterable[Item]) -> None:
-        """The bundle and its items are known."""
+    def begin(self, bundle: str | None, variant: Variant | None, items: Iterable[Item]) -> None:
+        """The items are known, and the bundle where it is one."""
         self.bundle, self.variant = bundle, variant
         self._entries = {item: Entry(self, item) for item in items}
         self.changed()

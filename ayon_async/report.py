@@ -100,7 +100,7 @@ class SyncReport:
 
     server: str | None
     bundle: str | None = None
-    variant: str | None = None
+    variant: Variant | None = None
     items: tuple[ItemReport, ...] = ()
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ayon_async import model
@@ -13,7 +13,7 @@ from ayon_async.errors import BundleError, StoreError
 from ayon_async.item import Item
 from ayon_async.locate import NO_CLIENT, Details, Job, locate
 from ayon_async.lockfile import Lock
-from ayon_async.plan import Policy, locked_bundle, make_plan, pinned
+from ayon_async.plan import Policy, locked_bundle, make_plan, pinned, without_archive
 from ayon_async.progress import Ledger
 from ayon_async.remote import compare
 from ayon_async.report import ItemReport, Remote
@@ -118,6 +118,23 @@ async def fetch_details(server: AyonServer, missing: Iterable[Item]) -> Details:
         addons = group.create_task(server.addons()) if "addon" in kinds else None
         packages = group.create_task(server.dependency_packages()) if "dependency_package" in kinds else None
     return Details.of(addons.result() if addons else (), packages.result() if packages else ())
+
+
+async def locate_installed(items: Sequence[Item], server: AyonServer, platform: str, ledger: Ledger) -> list[Job]:
+    """Where the archives are of what is on disk; an item whose archive is gone has failed, which is in the ledger.
+
+    Raises:
+        ServerError, AccessDenied: The server gives no answer, or does not let us.
+    """
+    details = await fetch_details(server, items)
+    jobs = []
+    for item in items:
+        located = locate(item, details, server, platform)
+        if isinstance(located, Job):
+            jobs.append(located)
+        else:
+            ledger[item].end(located if located.state == "failed" else without_archive(item))
+    return jobs
 
 
 def settle(outcomes: Iterable[ItemReport], ledger: Ledger, survey: Survey) -> None:

@@ -11,12 +11,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from ayon_async.choice import BundleChoice
 from ayon_async.errors import AccessDenied, AyonAsyncError, ServerError, StoreError, StoreFull, UsageError
-from ayon_async.install import Installer
+from ayon_async.install import installing
 from ayon_async.locate import Job
 from ayon_async.lockfile import Lock
 from ayon_async.offline import fail_missing, look_offline, remember_good, say_whether_it_can_start
@@ -27,10 +26,7 @@ from ayon_async.server import AyonServer
 from ayon_async.settings import this_platform
 from ayon_async.store import Store
 from ayon_async.survey import Survey, learn_sizes, look
-from ayon_async.transfer import Transfers
 from ayon_async.transfer.pacing import DEFAULT_MOST
-
-_UNPACKING_THREADS = 2
 
 
 async def sync(
@@ -89,15 +85,11 @@ async def sync(
         if dry_run:
             return survey
         missing = await _with_room(missing, store, ledger)
-        with ThreadPoolExecutor(_UNPACKING_THREADS, "unpack") as unpackers:
-            async with (
-                Transfers(server, jobs=jobs, rate=rate, retries=server.retries) as transfers,
-                asyncio.TaskGroup() as group,
-            ):
-                installer = Installer(server.url, store, transfers, unpackers, ledger, refresh=refresh)
-                tasks = {
-                    job.item: group.create_task(installer.install(job, survey.held.get(job.item))) for job in missing
-                }
+        async with (
+            installing(server, store, ledger, jobs=jobs, rate=rate, refresh=refresh) as installer,
+            asyncio.TaskGroup() as group,
+        ):
+            tasks = {job.item: group.create_task(installer.install(job, survey.held.get(job.item))) for job in missing}
         survey.held |= {item: held for item, task in tasks.items() if (held := task.result())}
         await _tidy_up(store, survey)
         await remember_good(store, choice, policy, survey, ledger)
@@ -142,8 +134,8 @@ async def _with_room(jobs: list[Job], store: Store, ledger: Ledger) -> list[Job]
         return jobs
     for job in jobs:
         message = (
-            f"{job.item.label}: what is missing needs at least {short.needed:,} bytes (an estimate: archives, and as much"
-            f" unpacked), and {short.free:,} are free in {short.path}."
+            f"{job.item.label}: what is missing needs at least {short.needed:,} bytes (an estimate: archives, and as"
+            f" much unpacked), and {short.free:,} are free in {short.path}."
         )
         ledger[job.item].end(job.item.failed(StoreFull(message, "Free some space, then sync again.")))
     return []

@@ -36,6 +36,7 @@ from ayon_async.store.record import (
     write_records,
     write_validator,
 )
+from ayon_async.store.seen import Seen
 from ayon_async.threads import in_thread
 
 __all__ = ["File", "Held", "Record", "Store", "now"]
@@ -180,12 +181,12 @@ class Store:
             await self.prepare("addon")
             await self._in_thread(functools.partial(history.write, root, updated), root)
 
-    async def seen(self, server: str, items: Iterable[Item]) -> dict[Item, str]:
-        """The SHA-256 that the items' archives had when they were first seen, of those that were."""
+    async def seen(self, server: str, items: Iterable[Item]) -> dict[Item, Seen]:
+        """The items' archives as they were first seen, of those that were."""
 
-        def read() -> dict[Item, str]:
+        def read() -> dict[Item, Seen]:
             found = ((item, seen.read(self._roots[item.kind], server, item)) for item in items)
-            return {item: known.sha256 for item, known in found if known is not None}
+            return {item: known for item, known in found if known is not None}
 
         return await in_thread(read)
 

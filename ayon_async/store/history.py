@@ -179,7 +179,7 @@ def last_good(root: Root, key: Key) -> State | None:
     if key.bundle is None or key.project or key.project_bundle:
         return None
     states = (
-        state
+        msgspec.structs.replace(state, variant="named")
         for history in read_all(root)
         if (history.key.server, history.key.platform) == (key.server, key.platform) and not history.key.lock
         for state in history.states
