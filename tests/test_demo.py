@@ -44,6 +44,7 @@ def left_behind(machine: Machine) -> list[Path]:
     return [*(folder / "tmp").iterdir(), *folder.rglob(".sample-*")]
 
 
+@pytest.mark.timeout(180)  # the first time its archives are made; seconds, unless the machine does much else
 async def test_it_shows_two_syncs_and_what_the_promotion_changed(machine: Machine) -> None:
     done = await machine.run("demo")
     assert done.code == 0, done.err
@@ -84,7 +85,7 @@ async def test_a_signal_ends_it_cleanly(machine: Machine, number: signal.Signals
     assert (done.code, done.out) == (code, ""), done.err
     assert "Interrupted" in done.err
     assert left_behind(machine) == []
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
 
 
 @posix_only
