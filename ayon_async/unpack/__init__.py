@@ -73,7 +73,7 @@ def unpack(
         Stopped: `stop` was set.
         StoreFull: There is no room left.
         StoreError: The archive can't be read or the folder not be written.
-        FileExistsError: There is something in the folder, which stays as it is.
+        FileExistsError, NotADirectoryError: The destination is no empty folder; it stays as it is.
     """
     root = Path(fs.long_path(destination))  # what lies in it can have long paths too
     if root.exists() and any(root.iterdir()):
