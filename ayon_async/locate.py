@@ -80,8 +80,8 @@ class Archive:
 
     @property
     def checksum(self) -> Checksum | None:
-        """What the server attests, by the first source that says."""
-        return next((source.checksum for source in self.sources if source.checksum), None)
+        """What the server itself attests, by the first source that says."""
+        return next((source.checksum for source in self.sources if source.checksum and source.pin is None), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ayon_async import model
 from ayon_async.choice import BundleChoice
-from ayon_async.errors import BundleError, StoreError
+from ayon_async.errors import BundleError
 from ayon_async.item import Item
 from ayon_async.locate import NO_CLIENT, Details, Job, locate
 from ayon_async.lockfile import Lock
@@ -31,6 +30,7 @@ class Survey:
         chosen: The bundle.
         held: Items that are on disk.
         jobs: What is missing and can be fetched.
+        has_client: Addons whose details were looked at, and whether they have anything to install.
         warnings: What a person should know.
         offline: Whether nobody asked the server.
     """
@@ -38,6 +38,7 @@ class Survey:
     chosen: Chosen
     held: dict[Item, Held]
     jobs: list[Job] = field(default_factory=list)
+    has_client: dict[Item, bool] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     offline: bool = False
 
@@ -78,7 +79,9 @@ async def look(server: AyonServer, store: Store, choice: BundleChoice, policy: P
         located = pinned(located, policy, await store.seen(server.url, plan.missing))
         outcomes = [outcome for outcome in located if isinstance(outcome, ItemReport)]
         settle(outcomes, ledger, survey)
-        await _remember_clientless(outcomes, server, store)
+        clientless = {(outcome.name, outcome.version) for outcome in outcomes if outcome.reason == NO_CLIENT}
+        addons = [item for item in plan.missing if item.kind == "addon"]
+        survey.has_client = {item: (item.name, item.version) not in clientless for item in addons}
         survey.jobs = [job for job in located if isinstance(job, Job)]
     return survey
 
@@ -143,13 +146,6 @@ def settle(outcomes: Iterable[ItemReport], ledger: Ledger, survey: Survey) -> No
         if outcome.reason == IN_DEVELOPMENT and (outcome.path is None or not outcome.path.exists()):
             where = outcome.path or "the folder that the bundle should name"
             survey.warnings.append(f"{outcome.label} is in development, but {where} is absent.")
-
-
-async def _remember_clientless(outcomes: list[ItemReport], server: AyonServer, store: Store) -> None:
-    items = [Item(outcome.kind, outcome.name, outcome.version) for outcome in outcomes if outcome.reason == NO_CLIENT]
-    if items:
-        with contextlib.suppress(StoreError):  # a read-only store asks again next time
-            await store.remember_clientless(server.url, items)
 
 
 async def learn_sizes(jobs: list[Job], server: AyonServer, ledger: Ledger, connections: int) -> list[Job]:

@@ -91,7 +91,7 @@ async def sync(
         ):
             tasks = {job.item: group.create_task(installer.install(job, survey.held.get(job.item))) for job in missing}
         survey.held |= {item: held for item, task in tasks.items() if (held := task.result())}
-        await _tidy_up(store, survey)
+        await _tidy_up(server.url, store, survey)
         await remember_good(store, choice, policy, survey, ledger)
         return survey
 
@@ -141,7 +141,9 @@ async def _with_room(jobs: list[Job], store: Store, ledger: Ledger) -> list[Job]
     return []
 
 
-async def _tidy_up(store: Store, survey: Survey) -> None:
+async def _tidy_up(server: str, store: Store, survey: Survey) -> None:
+    with contextlib.suppress(StoreError):  # a read-only store asks again next time
+        await store.remember_clientless(server, survey.has_client)
     try:
         await store.update_lists(survey.held)
         await store.sweep()

@@ -143,14 +143,20 @@ class Store:
         """Addons that this server was seen to have no client part of."""
         return await in_thread(index.read_clientless, self._roots["addon"].clientless, server)
 
-    async def remember_clientless(self, server: str, items: Iterable[Item]) -> None:
+    async def remember_clientless(self, server: str, has_client: Mapping[Item, bool]) -> None:
         """Remember what has no client part, so that the next run need not ask.
+
+        Args:
+            has_client: Addons of this server that were looked at just now; of others it is remembered as before.
 
         Raises:
             StoreError: It can't be written.
         """
+        root, known = self._roots["addon"], await self.clientless(server)
+        items = {item for item, has in has_client.items() if not has} | (known - has_client.keys())
+        if items == known:
+            return
         await self.prepare("addon")
-        root = self._roots["addon"]
         await self._in_thread(lambda: index.write_clientless(root.clientless, server, items), root)
 
     async def installed(self) -> tuple[Installed, ...]:

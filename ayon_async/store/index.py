@@ -77,12 +77,10 @@ def read_clientless(path: Path, server: str) -> frozenset[Item]:
 
 
 def write_clientless(path: Path, server: str, items: Iterable[Item]) -> None:
-    """Remember them; other servers' are kept.
+    """Remember these and no others of this server; other servers' are kept.
 
     Raises:
         OSError: The file can't be written.
     """
     pairs = sorted([item.name, item.version or ""] for item in items)
-    known = read(path)
-    if known.get(server) != pairs:
-        fs.write_atomic(path, json.dumps({**known, server: pairs}).encode())
+    fs.write_atomic(path, json.dumps({**read(path), server: pairs}).encode())
