@@ -149,7 +149,7 @@ def _give_name(temporary: Path, path: Path) -> None:
         rename(temporary, path)  # does not replace there
         return
     try:
-        os.link(temporary, path)
+        link(temporary, path)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS or os.path.lexists(path):
             raise
@@ -276,6 +276,11 @@ def rename(source: Path, destination: Path) -> None:
 def replace(source: Path, destination: Path) -> None:
     """Rename a file over another one."""
     os.replace(long_path(source), long_path(destination))
+
+
+def link(path: Path, name: Path) -> None:
+    """Give a file a second name, which must not exist; for small files of ours only, never for what people may edit."""
+    os.link(long_path(path), long_path(name))
 
 
 def symlink(target: str, path: StrPath, *, to_folder: bool = False) -> None:

@@ -19,6 +19,7 @@ from ayon_async.progress import Entry, Ledger, Phase
 from ayon_async.report import Verification
 from ayon_async.server import AyonServer
 from ayon_async.store import File, Held, Record, Store, now
+from ayon_async.store.record import read_record
 from ayon_async.threads import in_thread
 from ayon_async.transfer import Fetched, Transfers, remove_part
 from ayon_async.unpack import Unpacked, unpack
@@ -95,6 +96,7 @@ class Installer:
             async with self.store.lease(item.kind, item.folder, lambda: entry.set(phase=Phase.WAITING)):
                 staged = await self._fetch_and_unpack(job, entry, None)
                 assert staged is not None, "there is nothing that it could be the same as"
+                await self._remember(job, staged)
                 await self.store.discard(staged)
             held = (await self.store.held([item]))[item]
             entry.end(replace(up_to_date(item, held), bytes_downloaded=entry.received, seconds=entry.seconds))
@@ -115,6 +117,7 @@ class Installer:
             assert held is not None, "only what is on disk can be of the same archive"
             entry.end(replace(up_to_date(item, held), bytes_downloaded=entry.received, seconds=entry.seconds))
             return held
+        await self._remember(job, staged)
         entry.set(phase=Phase.COMMITTING)
         held = await self.store.commit(item, staged, held.path if held else None)
         report = up_to_date(item, held)
@@ -141,6 +144,14 @@ class Installer:
             return None
         await in_thread(remove_part, part_of(job, self.store))
         return staged
+
+    async def _remember(self, job: Job, staged: Path) -> None:
+        """Remember the archive's digest, which is only now told: before, a killed run's part goes by another name."""
+        record = await in_thread(read_record, staged)
+        anew = self.refresh or (job.pin is not None and job.pin.by == "lock")
+        assert record.sha256 is not None
+        assert record.size is not None
+        await self.store.remember_seen(self.server, job.item, record.sha256, record.size, anew=anew)
 
     async def _fetch_and_unpack(self, job: Job, entry: Entry, held: Held | None) -> Path | None:
         """A complete staged folder of the item; the archive is gone when this returns.
@@ -194,8 +205,6 @@ class Installer:
 
         unpacked = await in_thread(work, executor=self.unpackers, stop=stop)
         files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
-        anew = self.refresh or (pin is not None and pin.by == "lock")
-        await self.store.remember_seen(self.server, item, fetched.sha256.digest, fetched.size, anew=anew)
         await self.store.seal(item, staged, _record(job, fetched, unpacked, self.server), files, begun)
         return staged
 

@@ -273,6 +273,6 @@ def _take_away(path: Path, seen: bytes) -> bool:
         return True
     # It lives, or it is the next holder's already: give it back, unless there is a newer one.
     with contextlib.suppress(OSError):
-        os.link(aside, path)
+        fs.link(aside, path)
     fs.remove(aside)
     return False
