@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows sends n
 
 # The command, in a process that does something at the moment when a module is first looked for.
 HOOKED = """
-import os, signal, socket, sys, time
+import json, os, signal, socket, sys, time
 
 moment = sys.argv[1]
 sys.argv[:2] = ["ayon-async"]
@@ -33,9 +33,16 @@ def hang(*arguments, **more):
     print("looking up", file=sys.stderr, flush=True)
     time.sleep(30)
 
+def dump(document, **more):
+    if "ok" in document:  # the report, and none of the store's records
+        os.kill(os.getpid(), signal.SIGTERM)
+    return write(document, **more)
+
 sys.meta_path.insert(0, Hook())
 if moment == "look-up":
     socket.getaddrinfo = hang
+if moment == "telling":
+    write, json.dumps = json.dumps, dump
 from ayon_async.cli import main
 main()
 """
@@ -113,12 +120,17 @@ async def test_interrupted_while_it_starts(machine: Machine, moment: str, comman
     assert "Traceback" not in left.err
 
 
-async def test_two_ctrl_c_are_one(machine: Machine, server: DevServer) -> None:
+async def test_a_signal_while_the_result_is_told_changes_nothing(machine: Machine) -> None:
+    left = await ended(await machine.start_python("-c", HOOKED, "telling", "sync", "--json"))
+    assert (left.code, set(left.states.values()), left.document["error"]) == (0, {"installed"}, None)
+
+
+async def test_the_first_of_two_signals_counts(machine: Machine, server: DevServer) -> None:
     server.faults.add("/addons/*", Slow(100_000))
     process = await machine.start("sync")
     await until(lambda: server.bytes_sent("/addons/*") > 50_000)
     process.send_signal(signal.SIGINT)
-    left = await stopped(process, signal.SIGINT)
+    left = await stopped(process, signal.SIGTERM)
     assert left.code == 130
     assert left.err.splitlines()[-2] == "Error: Interrupted by Ctrl-C."
     assert "not installed" in left.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -13,6 +14,8 @@ from unittest import mock
 import pytest
 
 from ayon_async.cli import setup as cli_setup
+from ayon_async.cli.logs import logging_to
+from ayon_async.cli.output import Output
 from ayon_async.devserver import DevServer, tiny_studio
 from ayon_async.devserver.faults import Busy, Status
 from cli_machine import Machine, ended
@@ -89,6 +92,9 @@ async def test_names_do_not_steer_the_terminal(machine: Machine, server: DevServ
     assert "\x1b" not in left.out + left.err
     assert not any(line.startswith("Error: x") for line in (left.out + left.err).splitlines())
     assert r"ma\x1b]0;owned\x07\nError: x 1.0.0: failed" in left.err
+    server.faults.add("/api/bundles", Status(403, "\x1b]0;owned\x07"))
+    refused = await machine.call("sync")
+    assert r"not allowed for this user: \x1b]0;owned\x07" in refused.err
 
 
 # --- logs and errors ------------------------------------------------------------------------------------------------
@@ -129,14 +135,28 @@ async def test_log_file_that_can_not_be_written(machine: Machine, tmp_path: Path
 
 async def test_traceback_only_with_debug(machine: Machine) -> None:
     """A fault of ours, which a test has to make, is told like any error; in the document too."""
-    with mock.patch.object(cli_setup.Setup, "store", property(lambda self: dict[str, str]()["no such key"])):
+    secret = "https://me:hidden@example.com"
+    with mock.patch.object(cli_setup.Setup, "store", property(lambda self: dict[str, str]()[secret])):
         plain = await machine.call("sync", "--json")
         debug = await machine.call("sync", "--debug")
     assert plain.code == debug.code == 1
     assert plain.document["error"]["type"] == "InternalError"
     assert "Traceback" not in plain.err
-    assert "Error: KeyError: 'no such key'" in plain.err
+    assert "Error: KeyError: 'https://***@example.com'" in plain.err
     assert "Traceback" in debug.err
+    assert "hidden" not in plain.out + plain.err + debug.err
+
+
+def test_other_libraries_errors_come_without_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    for output, traceback in ((Output(verbose=True), False), (Output(debug=True), True)):
+        with logging_to(output):
+            try:
+                raise ValueError("at https://me:hidden@example.com")
+            except ValueError:
+                logging.getLogger("asyncio").exception("Something was never retrieved")
+        left = capsys.readouterr().err
+        assert left.startswith("ERROR asyncio: Something was never retrieved\n")
+        assert ("Traceback" in left, "hidden" in left) == (traceback, False)
 
 
 async def test_hints_are_said_once(machine: Machine, server: DevServer) -> None:

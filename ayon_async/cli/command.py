@@ -105,8 +105,10 @@ def _faults_told() -> Iterator[None]:
         raise
     except Exception as error:
         logging.getLogger(__name__).debug("The fault's traceback:", exc_info=error)
+        from ayon_async.urls import redact
+
         hint = "This is a fault of ayon-async: please report it with what --debug shows."
-        raise InternalError(f"{type(error).__name__}: {error}", hint) from error
+        raise InternalError(f"{type(error).__name__}: {redact(str(error))}", hint) from error
 
 
 def tell(answer: Answer, output: Output) -> int:
