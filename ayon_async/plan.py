@@ -14,7 +14,6 @@ from ayon_async.lockfile import Lock
 from ayon_async.report import ItemReport, Remote
 from ayon_async.resolve import Chosen, Wanted
 from ayon_async.store import Held
-from ayon_async.store.seen import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +101,11 @@ def without_archive(item: Item) -> ItemReport:
     return item.failed(InvalidItem(message, "Upload it to the server again."))
 
 
-def pinned(located: Iterable[Job | ItemReport], policy: Policy, seen: Mapping[Item, Seen]) -> list[Job | ItemReport]:
+def pinned(located: Iterable[Job | ItemReport], policy: Policy, seen: Mapping[Item, str]) -> list[Job | ItemReport]:
     """The jobs for just the bytes that the lock file names or, without one, that were seen first.
 
     Args:
-        seen: Archives as they were first seen.
+        seen: The SHA-256 that archives had when they were first seen.
     """
     locked = policy.lock.by_item if policy.lock else {}
 
@@ -121,7 +120,7 @@ def pinned(located: Iterable[Job | ItemReport], policy: Policy, seen: Mapping[It
                 sized = replace(job, archive=replace(job.archive, size=entry.size))
                 return sized.pinned(Pin(entry.sha256, "lock"))
             if job.item in seen and not policy.refresh:
-                return job.pinned(Pin(seen[job.item].sha256, "recorded"))
+                return job.pinned(Pin(seen[job.item], "recorded"))
         except ChecksumMismatch as error:
             return job.item.failed(error)
         return job

@@ -76,7 +76,8 @@ async def look(server: AyonServer, store: Store, choice: BundleChoice, policy: P
     if plan.missing:
         details = details or await fetch_details(server, plan.missing)
         located = [locate(item, details, server, policy.platform) for item in plan.missing]
-        located = pinned(located, policy, await store.seen(server.url, plan.missing))
+        seen = await store.seen(server.url, plan.missing)
+        located = pinned(located, policy, {item: known.sha256 for item, known in seen.items()})
         outcomes = [outcome for outcome in located if isinstance(outcome, ItemReport)]
         settle(outcomes, ledger, survey)
         clientless = {(outcome.name, outcome.version) for outcome in outcomes if outcome.reason == NO_CLIENT}

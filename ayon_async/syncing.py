@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from ayon_async.choice import BundleChoice
-from ayon_async.errors import AccessDenied, AyonAsyncError, ServerError, StoreError, StoreFull, UsageError
+from ayon_async.errors import StoreError, StoreFull, UsageError
 from ayon_async.install import installing
 from ayon_async.locate import Job
 from ayon_async.lockfile import Lock
-from ayon_async.offline import fail_missing, look_offline, remember_good, say_whether_it_can_start
+from ayon_async.offline import fail_missing, look_offline, remember_good
 from ayon_async.plan import Policy, largest_first
-from ayon_async.progress import Ledger, Watcher, report_of
+from ayon_async.progress import Ledger, Watcher
 from ayon_async.report import SyncReport
 from ayon_async.server import AyonServer
 from ayon_async.settings import this_platform
 from ayon_async.store import Store
+from ayon_async.story import tell
 from ayon_async.survey import Survey, learn_sizes, look
 from ayon_async.transfer.pacing import DEFAULT_MOST
 
@@ -95,7 +93,7 @@ async def sync(
         await remember_good(store, choice, policy, survey, ledger)
         return survey
 
-    return await _report(story, ledger, without_server)
+    return await tell(story, ledger, without_server)
 
 
 async def status(
@@ -123,7 +121,7 @@ async def status(
             return await look_offline(server.url, store, choice, policy, ledger)
         return await look(server, store, choice, policy, ledger)
 
-    return await _report(story, ledger)
+    return await tell(story, ledger)
 
 
 async def _with_room(jobs: list[Job], store: Store, ledger: Ledger) -> list[Job]:
@@ -149,53 +147,3 @@ async def _tidy_up(server: str, store: Store, survey: Survey) -> None:
         await store.sweep()
     except StoreError as error:
         survey.warnings.append(error.message)
-
-
-async def _report(
-    story: Callable[[], Awaitable[Survey]],
-    ledger: Ledger,
-    without_server: Callable[[], Awaitable[Survey]] | None = None,
-) -> SyncReport:
-    """Live through the story and say what came of it.
-
-    Args:
-        without_server: Another one for the case that the server is away.
-    """
-    started, survey = time.monotonic(), None
-    error: AyonAsyncError | None = None
-    try:
-        try:
-            survey = await story()
-        except AyonAsyncError as failure:
-            error = failure
-        except BaseExceptionGroup as group:
-            error = _first(group)
-        if without_server is not None and isinstance(error, ServerError):
-            with contextlib.suppress(AyonAsyncError):  # the server's absence is the story
-                survey = await without_server()
-    finally:
-        snapshot = ledger.finish()
-    report = report_of(snapshot, time.monotonic() - started, error)
-    if survey is not None:
-        report = replace(
-            report,
-            studio_bundle=survey.chosen.studio_bundle,
-            is_dev=survey.chosen.bundle.is_dev,
-            warnings=tuple(survey.warnings),
-            offline=survey.offline,
-            # Who is refused in mid-run is told so by the run, not only by the items that it hit.
-            error=error or next((item.error for item in report.items if isinstance(item.error, AccessDenied)), None),
-        )
-    return say_whether_it_can_start(report) if error is not None and report.offline else report
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> AyonAsyncError:
-    """The first of our own errors in a group of tasks; the group itself is raised where there are others in it."""
-    ours, others = group.split(AyonAsyncError)
-    if ours is None or others is not None:
-        raise group
-    first: BaseException = ours
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    assert isinstance(first, AyonAsyncError)
-    return first

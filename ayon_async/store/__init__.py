@@ -21,7 +21,7 @@ from ayon_async import fs
 from ayon_async.errors import StoreError
 from ayon_async.item import Item
 from ayon_async.report import Kind
-from ayon_async.store import ground, guard, history, index, seen, staging, tidy
+from ayon_async.store import ground, guard, history, index, seen, staging, tidy, verify
 from ayon_async.store.history import History, State
 from ayon_async.store.layout import Root
 from ayon_async.store.lease import Lease, Leases
@@ -37,6 +37,7 @@ from ayon_async.store.record import (
     write_validator,
 )
 from ayon_async.store.seen import Seen
+from ayon_async.store.verify import Checked
 from ayon_async.threads import in_thread
 
 __all__ = ["File", "Held", "Record", "Store", "now"]
@@ -166,6 +167,28 @@ class Store:
             StoreError: It can't be read.
         """
         return await self._in_thread(functools.partial(installed, tuple(self._roots.values())), self._roots["addon"])
+
+    async def verify(self, *, quick: bool = False, progress: verify.Watcher | None = None) -> tuple[Checked, ...]:
+        """Compare everything that was installed with its inventory; changes nothing.
+
+        Args:
+            quick: Read only files that were written to since; else sizes are enough.
+            progress: Told in the loop's own thread how far it is, at most ten times a second.
+
+        Raises:
+            StoreError: The store can't be read.
+        """
+        entries, stop = await self.installed(), threading.Event()
+        tell = asyncio.get_running_loop().call_soon_threadsafe
+
+        def told(state: verify.Progress) -> None:
+            if progress is not None:
+                tell(progress, state)
+
+        def work() -> tuple[Checked, ...]:
+            return verify.verify(entries, quick=quick, on_progress=told, stop=stop)
+
+        return await in_thread(work, stop=stop)
 
     async def histories(self) -> tuple[History, ...]:
         """What the store held and when, for every choice of a bundle."""

@@ -54,6 +54,7 @@ class Checked:
         files: How many files of the inventory were looked at.
         size: Bytes that these files should have together.
         problems: By path.
+        sha256: Of the archive that it was unpacked from, where known.
     """
 
     item: Item
@@ -62,6 +63,7 @@ class Checked:
     files: int = 0
     size: int = 0
     problems: tuple[Problem, ...] = ()
+    sha256: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The item as it stands in a JSON report."""
@@ -148,10 +150,15 @@ def _checked(entry: Installed, inventory: Inventory | Problem | None, problems: 
         problems.append(Problem(PROGRESS_FILE, "missing"))
     problems += _links(entry.path, inventory)
     problems += _extras(entry.path, inventory)
-    problems.sort(key=lambda problem: problem.path)
-    size = sum(file.size for file in inventory.files)
-    state: Literal["intact", "damaged"] = "damaged" if problems else "intact"
-    return Checked(entry.item, entry.path, state, len(inventory.files), size, tuple(problems))
+    return Checked(
+        entry.item,
+        entry.path,
+        "damaged" if problems else "intact",
+        files=len(inventory.files),
+        size=sum(file.size for file in inventory.files),
+        problems=tuple(sorted(problems, key=lambda problem: problem.path)),
+        sha256=inventory.sha256,
+    )
 
 
 def _written(folder: Path) -> int:
