@@ -142,7 +142,7 @@ class Pacer:
         except asyncio.CancelledError:
             if turn in self._queue:
                 self._queue.remove(turn)
-            else:
+            elif not turn.cancelled():
                 self.release()  # it was our turn already
             raise
 
