@@ -363,7 +363,7 @@ class Store:
             if await self._in_thread(lacks, root):
                 await self.prepare(root.kind)
                 async with self.lease(root.kind, ".lists", lambda: None):
-                    await self._in_thread(functools.partial(index.merge, root.list, records), root)
+                    await self._in_thread(functools.partial(_merge, root, records), root)
 
     async def sweep(self, keep: Set[str] = frozenset()) -> None:
         """Remove what killed runs left behind and parts that nobody went on with for a week.
@@ -388,3 +388,10 @@ class Store:
             return await in_thread(work, stop=stop)
         except OSError as error:
             raise fs.explain(error, root.path) from error
+
+
+def _merge(root: Root, records: list[tuple[Item, Record]]) -> None:
+    """Add to the launcher's list what it lacks; where it was lost, everything that the folders tell."""
+    if not index.read(root.list):
+        records = [*records, *((entry.item, entry.record) for entry in installed([root]) if entry.is_complete)]
+    index.merge(root.list, records)

@@ -90,11 +90,19 @@ def now() -> str:
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """The folder's ``dist_progress.json``, or None where there is none that can be read."""
+    """The folder's ``dist_progress.json``, or None where there is none.
+
+    Who wrote it may have known other fields, or damaged it: what is no text is left out, the state too.
+    """
     try:
-        return msgspec.json.decode((folder / PROGRESS_FILE).read_bytes(), type=Progress)
-    except (OSError, msgspec.DecodeError):
+        content = msgspec.json.decode((folder / PROGRESS_FILE).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, msgspec.DecodeError):
+        return Progress("")
+    fields = content if isinstance(content, dict) else {}
+    texts = {name: value for name in Progress.__struct_fields__ if isinstance(value := fields.get(name), str)}
+    return Progress(**{"state": "", **texts})
 
 
 def read_record(folder: Path) -> Record:
