@@ -58,9 +58,10 @@ def _installed(root: Root) -> Iterator[Installed]:
     for path in folders:
         progress, record = read_progress(path), read_record(path)
         item = _item(root, path.name, record, named)
-        old = progress is None and index.has(listed, item)  # by an old launcher
+        ours = (path / RECORD_FILE).is_file()
+        old = progress is None and not ours and index.has(listed, item)  # by an old launcher
         is_complete = old or (progress is not None and progress.state == "done")
-        if is_complete or (path / RECORD_FILE).is_file():
+        if is_complete or ours:
             finished = progress.dist_finished if progress else None
             yield Installed(item, path, record, is_complete, _when(record.installed, finished))
 
