@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -149,16 +150,17 @@ def content(storage: Path) -> dict[str, Any]:
             continue
         data: Any = path.read_bytes()
         if path.name in (PROGRESS_FILE, RECORD_FILE, "addons.json", "dependency.json"):
-            data = _timeless(json.loads(data))
+            data = json.loads(_SERVER.sub(b"http://server", data), object_hook=_timeless)
         found[path.relative_to(storage).as_posix()] = data
     return found
 
 
-def _timeless(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    gone = {"progress_id", "dist_started", "dist_finished", "distributed_dt", "installed"}
-    return {key: _timeless(inner) for key, inner in value.items() if key not in gone}
+_SERVER = re.compile(rb"http://127\.0\.0\.1:\d+")
+_TIMES = frozenset({"progress_id", "dist_started", "dist_finished", "distributed_dt", "installed"})
+
+
+def _timeless(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in _TIMES}
 
 
 def leftovers(storage: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections import Counter
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no for
 
 CORE = client_zip("core", "1.0.0", 3_000_000)
 PACKAGE = package("tiny.zip", client_zip("tiny", "1", 20_000))
+STUDIO = studio({"core 1.0.0": CORE}, packages=[PACKAGE])
 MIB = 1 << 20
 
 STEPS: dict[str, Step] = {
@@ -76,9 +78,18 @@ def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
     zygote.close()
 
 
+@pytest.fixture(scope="module")
+def right(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Right:
+    async def go() -> Right:
+        async with DevServer(STUDIO) as server:
+            return await go_right(zygote, server, tmp_path_factory.mktemp("right"))
+
+    return asyncio.run(go())
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[DevServer]:
-    async with DevServer(studio({"core 1.0.0": CORE}, packages=[PACKAGE])) as server:
+    async with DevServer(STUDIO) as server:
         yield server
 
 
@@ -155,17 +166,13 @@ async def die_and_recover(zygote: Zygote, server: DevServer, folder: Path, right
 
 
 @pytest.mark.parametrize("name", STEPS)
-async def test_killed_at_a_step(zygote: Zygote, server: DevServer, tmp_path: Path, name: str) -> None:
-    right = await go_right(zygote, server, tmp_path)
+async def test_killed_at_a_step(zygote: Zygote, server: DevServer, tmp_path: Path, right: Right, name: str) -> None:
     await die_and_recover(zygote, server, tmp_path / "victim", right, STEPS[name])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_killed_at_every_step(
-    zygote: Zygote, server: DevServer, tmp_path: Path, record_property: pytest.Function
-) -> None:
-    right = await go_right(zygote, server, tmp_path)
+async def test_killed_at_every_step(zygote: Zygote, server: DevServer, tmp_path: Path, right: Right) -> None:
     for number, step in enumerate(right.steps):
         await die_and_recover(zygote, server, tmp_path / f"victim-{number}", right, step)
     print(f"{len(right.steps)} kill points tried")
