@@ -40,9 +40,12 @@ class Folder:
         self._file_mode = 0o664 if group_writable else 0o644
         self._prefix = f"{root}{os.sep}"
         self._made = {""}
-        if not root.exists():
+        made = not root.exists()
+        if made:
             fs.make_folders(root, self._folder_mode)
         self._withheld = self._probe()
+        if made:
+            self._give_mode(root)
 
     def _probe(self) -> int:
         """The mode bits that this process's umask (or the file system) withholds from what is made here."""
@@ -67,9 +70,13 @@ class Folder:
             fs.make_folder(folder, self._folder_mode)
         except FileExistsError:
             raise self._collision(path) from None
-        if self._withheld & self._folder_mode:  # a set-group bit that it inherits has to stay
-            fs.set_mode(folder, stat.S_IMODE(Path(folder).stat().st_mode) | self._folder_mode)
+        self._give_mode(Path(folder))
         self._made.add(path)
+
+    def _give_mode(self, folder: Path) -> None:
+        """Give a new folder the bits that were withheld."""
+        if self._withheld & self._folder_mode:  # a set-group bit that it inherits has to stay
+            fs.set_mode(folder, stat.S_IMODE(folder.stat().st_mode) | self._folder_mode)
 
     def create(self, path: str, *, executable: bool) -> int:
         """Create a file and the folders that it lies in; returns its descriptor.
