@@ -130,7 +130,7 @@ async def test_a_lock_file_serves_offline(server: DevServer, store: Store) -> No
         variant="named",
         is_dev=False,
         platform="linux",
-        created=held[0].when,  # type: ignore[arg-type]
+        created=held[0].when,
         items=items,
     )
     report = await sync(client(server), store, platform="linux", lock=lock, offline=True)

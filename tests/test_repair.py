@@ -12,7 +12,7 @@ import pytest
 from ayon_async import Store, SyncReport
 from ayon_async.devserver import DevServer, addon, zip_bytes
 from ayon_async.devserver.faults import Status
-from ayon_async.repair import repair
+from ayon_async.repairing import repair
 from studios import everything, item_of, leftovers, reached, signed_in, small, states, studio, synced, why
 
 LABEL = "maya 1.0.0"

@@ -21,7 +21,7 @@ from ayon_async import fs
 from ayon_async.errors import StoreError
 from ayon_async.item import Item
 from ayon_async.report import Kind
-from ayon_async.store import ground, guard, history, index, seen, staging, tidy, verify
+from ayon_async.store import ground, guard, history, index, processes, seen, staging, tidy, verify
 from ayon_async.store.history import History, State
 from ayon_async.store.layout import Root
 from ayon_async.store.lease import Lease, Leases
@@ -351,6 +351,43 @@ class Store:
         """Remove a staged folder."""
         await in_thread(fs.remove_tree, staged)
 
+    async def remove(self, entry: Installed) -> bool:
+        """Remove an item that was installed, and take it off the launcher's list.
+
+        Returns:
+            False where somebody works on it just now.
+
+        Raises:
+            StoreError: It can't be removed, and is there as before.
+        """
+        root, item = self._roots[entry.item.kind], entry.item
+        await self.prepare(root.kind)
+
+        def take_away() -> bool:
+            with self._leases[root.kind].hold_now(item.folder) as mine:
+                if mine:
+                    staging.take_away(root, item, entry.path)
+                return mine
+
+        removed = await self._in_thread(take_away, root)
+        if removed:
+            async with self.lease(root.kind, ".lists", lambda: None):
+                await self._in_thread(functools.partial(index.drop, root.list, item), root)
+        return removed
+
+    async def users(self) -> dict[Path, str] | None:
+        """Folders of items that processes of this user are using; see `processes.in_use`."""
+        return await in_thread(processes.in_use, tuple(self._roots.values()))
+
+    async def leftovers(self, age: float) -> tuple[Path, ...]:
+        """What `sweep` would remove if nobody worked on it: staged folders, and parts of this age in seconds."""
+
+        def find() -> tuple[Path, ...]:
+            found = ((root, tidy.find(root, age)) for root in self._roots.values())
+            return tuple(path for root, leftovers in found for path in (*staging.staged(root), *leftovers.parts))
+
+        return await in_thread(find)
+
     async def update_lists(self, held: Mapping[Item, Held]) -> None:
         """Add to the launcher's lists what they lack of these items.
 
@@ -365,19 +402,20 @@ class Store:
                 async with self.lease(root.kind, ".lists", lambda: None):
                     await self._in_thread(functools.partial(_merge, root, records), root)
 
-    async def sweep(self, keep: Set[str] = frozenset()) -> None:
-        """Remove what killed runs left behind and parts that nobody went on with for a week.
+    async def sweep(self, keep: Set[str] = frozenset(), age: float = tidy.WEEK) -> None:
+        """Remove what killed runs left behind and parts that nobody went on with for long.
 
         What somebody works on just now is left alone.
 
         Args:
             keep: Names of items' folders that are still wanted: what is staged for them may be of use.
+            age: Seconds after which nobody goes on with a part.
 
         Raises:
             StoreError: Something can't be removed.
         """
         for root in self._roots.values():
-            leftovers = await in_thread(tidy.find, root)
+            leftovers = await in_thread(tidy.find, root, age)
             if leftovers:
                 await self.prepare(root.kind)
                 leases = self._leases[root.kind]

@@ -51,6 +51,24 @@ def merge(path: Path, records: Iterable[tuple[Item, Record]]) -> None:
     fs.write_atomic(path, json.dumps(index, indent=4).encode())
 
 
+def drop(path: Path, item: Item) -> None:
+    """Take an item off the list; call it while holding the list's lease.
+
+    Raises:
+        OSError: The list can't be written.
+    """
+    index = read(path)
+    if not has(index, item):
+        return
+    if item.version is None:
+        del index[item.name]
+    else:
+        del index[item.name][item.version]
+        if not index[item.name]:
+            del index[item.name]
+    fs.write_atomic(path, json.dumps(index, indent=4).encode())
+
+
 def _add(index: dict[str, Any], item: Item, record: Record) -> None:
     entry = {
         "source": record.source_info or {},

@@ -27,14 +27,14 @@ class Installed:
         path: The folder.
         record: What we know of it; empty where the launcher installed it.
         is_complete: Whether it says of itself that it is complete; else something has damaged it since.
-        when: When it was installed, in UTC, as far as that is known.
+        when: When it was installed, in UTC.
     """
 
     item: Item
     path: Path
     record: Record
     is_complete: bool
-    when: datetime | None
+    when: datetime
 
 
 def installed(roots: Iterable[Root]) -> tuple[Installed, ...]:
@@ -63,7 +63,7 @@ def _installed(root: Root) -> Iterator[Installed]:
         is_complete = old or (progress is not None and progress.state == "done")
         if is_complete or ours:
             finished = progress.dist_finished if progress else None
-            yield Installed(item, path, record, is_complete, _when(record.installed, finished))
+            yield Installed(item, path, record, is_complete, _when(path, record.installed, finished))
 
 
 def _named(root: Root, listed: dict[str, Any]) -> dict[str, Item]:
@@ -95,12 +95,13 @@ def _item(root: Root, folder: str, record: Record, named: dict[str, Item]) -> It
     return Item(root.kind, name, version)
 
 
-def _when(ours: str | None, launchers: str | None) -> datetime | None:
+def _when(path: Path, ours: str | None, launchers: str | None) -> datetime:
+    """When the item was installed; the folder's own time where no record tells it."""
     try:
         if ours is not None:
             return datetime.fromisoformat(ours).astimezone(UTC)
         if launchers is not None:
             return datetime.strptime(launchers, _LAUNCHERS_TIME).astimezone(UTC)
     except (ValueError, OverflowError):
-        return None
-    return None
+        pass  # damaged: go on as if there were none
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)

@@ -59,12 +59,17 @@ def clear(root: Root, item: Item) -> tuple[Path, Record] | None:
     return complete
 
 
+def staged(root: Root) -> list[Path]:
+    """Everything that is staged."""
+    try:
+        return sorted(root.staging.iterdir())
+    except OSError:  # no store yet, or another user's
+        return []
+
+
 def names(root: Root) -> set[str]:
     """The folder names of items of which something is staged."""
-    try:
-        return {path.name.rpartition(".")[0] for path in root.staging.iterdir()}
-    except OSError:  # no store yet, or another user's
-        return set()
+    return {path.name.rpartition(".")[0] for path in staged(root)}
 
 
 def remove(root: Root, name: str) -> None:
@@ -116,6 +121,18 @@ def _exchange(old: Path | None, aside: Path, staged: Path, path: Path, stop: thr
     if old is not None:
         with contextlib.suppress(OSError):  # still in use somewhere; a later run sweeps it
             fs.remove_tree(aside)
+
+
+def take_away(root: Root, item: Item, path: Path) -> None:
+    """Remove an item's folder, at once for everybody who looks; call it while holding the item's lease.
+
+    Raises:
+        OSError: It can't be renamed, and is there as before.
+    """
+    aside = _new_aside(root, item.folder)
+    fs.rename(path, aside)
+    with contextlib.suppress(OSError):  # still in use somewhere; a later run sweeps it
+        fs.remove_tree(aside)
 
 
 def _wait(root: Root, item: Item, staged: Path) -> None:

@@ -13,7 +13,7 @@ from ayon_async.store import staging
 from ayon_async.store.layout import Root
 from ayon_async.store.lease import Leases, left_behind
 
-_WEEK = 7 * 24 * 3600
+WEEK = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Leftovers:
 
     Attributes:
         staged: Names of items' folders of which something is staged.
-        parts: Parts that nobody went on with for a week, and sidecars without a part.
+        parts: Parts that nobody went on with for long, and sidecars without a part.
         temporaries: Small files that did not get their names.
         leases: Names of leases that may be dead ones'.
     """
@@ -36,12 +36,16 @@ class Leftovers:
         return bool(self.staged or self.parts or self.temporaries or self.leases)
 
 
-def find(root: Root) -> Leftovers:
-    """Look for leftovers; nothing is found where there is no store, or where it is another user's."""
+def find(root: Root, age: float = WEEK) -> Leftovers:
+    """Look for leftovers; nothing is found where there is no store, or where it is another user's.
+
+    Args:
+        age: Seconds after which nobody goes on with a part.
+    """
     folders = (root.path, root.ours, root.parts, root.locks, root.bundles, root.seen)
     return Leftovers(
         staged=staging.names(root),
-        parts=_old_parts(root),
+        parts=_old_parts(root, time.time() - age),
         temporaries=tuple(path for folder in folders for path in fs.find_temporaries(folder)),
         leases=left_behind(root.locks),
     )
@@ -71,8 +75,7 @@ def sweep(root: Root, leases: Leases, leftovers: Leftovers, keep: Set[str]) -> N
             pass  # who gives it back removes it
 
 
-def _old_parts(root: Root) -> tuple[Path, ...]:
-    oldest = time.time() - _WEEK
+def _old_parts(root: Root, oldest: float) -> tuple[Path, ...]:
     try:
         paths = set(root.parts.iterdir())
     except OSError:  # no store yet, or another user's
