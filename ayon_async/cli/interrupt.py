@@ -6,10 +6,8 @@ store as it should be. Once the result is being told (`hold`) it comes too late 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -18,7 +16,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time only where needed: until `listen` is called signals are Python's own affair
+    import asyncio
+
     from ayon_async.errors import Interrupted
 
 T = TypeVar("T")
@@ -93,6 +93,8 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     Raises:
         Stopped: A signal came, and the work was cancelled by it.
     """
+    import asyncio
+
     global _task
     loop = asyncio.new_event_loop()
     try:
@@ -113,6 +115,8 @@ def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield  # the loop of Windows sees to it itself, and other threads get no signals
         return
+    import socket
+
     waking, woken = socket.socketpair()
     with waking, woken:
         for end in (waking, woken):
@@ -129,6 +133,8 @@ def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 def _close(loop: asyncio.AbstractEventLoop) -> None:
     # As asyncio.run does it, but without waiting for threads of the loop's own pool: a look-up of a name can hang in
     # one. Whose threads write waits for them itself.
+    import asyncio
+
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
