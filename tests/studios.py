@@ -142,7 +142,6 @@ def leftovers(folder: Path) -> list[str]:
         for kind in ("addons", "dependency_packages")
         for name in ("parts", "staging")
         for path in (folder / kind / ".ayon-async" / name).glob("*")
-        if path.is_dir() or path.stat().st_size
     ]
 
 

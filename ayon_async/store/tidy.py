@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Set
 from dataclasses import dataclass
@@ -22,7 +21,11 @@ class Leftovers:
 
     Attributes:
         staged: Names of items' folders of which something is staged.
+<<<<<<< Updated upstream
         parts: Parts that nobody went on with for long, and sidecars without a part.
+=======
+        parts: Parts that nobody went on with for a week or that have nothing in them, and sidecars.
+>>>>>>> Stashed changes
         temporaries: Small files that did not get their names.
         leases: Names of leases that may be dead ones'.
     """
@@ -45,7 +48,11 @@ def find(root: Root, age: float = WEEK) -> Leftovers:
     folders = (root.path, root.ours, root.parts, root.locks, root.bundles, root.seen)
     return Leftovers(
         staged=staging.names(root),
+<<<<<<< Updated upstream
         parts=_old_parts(root, time.time() - age),
+=======
+        parts=_worthless_parts(root),
+>>>>>>> Stashed changes
         temporaries=tuple(path for folder in folders for path in fs.find_temporaries(folder)),
         leases=left_behind(root.locks),
     )
@@ -68,25 +75,30 @@ def sweep(root: Root, leases: Leases, leftovers: Leftovers, keep: Set[str]) -> N
                 staging.remove(root, name)
     for path in leftovers.parts:
         with leases.hold_now(path.stem) as mine:
-            if mine:
+            if mine and _is_worthless(path.with_suffix(".part")):  # still: somebody may have gone on with it
                 fs.remove(path)
     for name in leftovers.leases:
         with leases.hold_now(name):
             pass  # who gives it back removes it
 
 
+<<<<<<< Updated upstream
 def _old_parts(root: Root, oldest: float) -> tuple[Path, ...]:
+=======
+def _worthless_parts(root: Root) -> tuple[Path, ...]:
+>>>>>>> Stashed changes
     try:
-        paths = set(root.parts.iterdir())
+        paths = list(root.parts.iterdir())
     except OSError:  # no store yet, or another user's
         return ()
-    found = []
-    for path in paths:
-        # A sidecar goes with its part, before it: it must never say more than what is there.
-        part = path.with_suffix(".part")
-        if path.suffix == ".json" and part not in paths:
-            found.append(path)
-        with contextlib.suppress(FileNotFoundError):
-            if path == part and path.stat().st_mtime < oldest:
-                found += [path.with_suffix(".json"), path]
-    return tuple(found)
+    # A sidecar goes with its part, before it: it must never say more than what is there.
+    return tuple(path for path in sorted(paths) if _is_worthless(path.with_suffix(".part")))
+
+
+def _is_worthless(part: Path) -> bool:
+    """Whether nobody went on with the part for a week, or there is nothing in it."""
+    try:
+        state = part.stat()
+    except FileNotFoundError:
+        return True
+    return state.st_size == 0 or state.st_mtime < time.time() - _WEEK
