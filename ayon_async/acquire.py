@@ -36,14 +36,14 @@ async def acquired(
                 # Its former holder may come back and write on into the file that it has open: let it have that one.
                 await in_thread(remove_part, part)
             fetched = await transfers.fetch(job.archive, part, entry, whole=whole)
-            with fetched.file:
-                try:
+            try:
+                with fetched.file:  # closed before it is removed: Windows removes no open files
                     yield fetched
-                except ArchiveError:
-                    await in_thread(remove_part, part)  # of a bad archive nothing is worth keeping
-                    raise
-                if transfers.wanted[part] == 1:
-                    await in_thread(remove_part, part)
+            except ArchiveError:
+                await in_thread(remove_part, part)  # of a bad archive nothing is worth keeping
+                raise
+            if transfers.wanted[part] == 1 and not await in_thread(lease.is_lost):
+                await in_thread(remove_part, part)
     finally:
         transfers.wanted[part] -= 1
 

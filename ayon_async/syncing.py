@@ -11,14 +11,14 @@ import asyncio
 import contextlib
 
 from ayon_async.choice import BundleChoice
-from ayon_async.errors import StoreError, StoreFull, UsageError
+from ayon_async.errors import StoreError, UsageError
 from ayon_async.install import installing
-from ayon_async.locate import Job
 from ayon_async.lockfile import Lock
 from ayon_async.offline import fail_missing, look_offline, remember_good
 from ayon_async.plan import Policy, largest_first
 from ayon_async.progress import Ledger, Watcher
 from ayon_async.report import SyncReport
+from ayon_async.room import with_room
 from ayon_async.server import AyonServer
 from ayon_async.settings import this_platform
 from ayon_async.store import Store
@@ -82,7 +82,7 @@ async def sync(
         missing = largest_first(await learn_sizes(survey.jobs, server, ledger, jobs))
         if dry_run:
             return survey
-        missing = await _with_room(missing, store, ledger)
+        missing = await with_room(missing, store, ledger)
         async with (
             installing(server, store, ledger, jobs=jobs, rate=rate, refresh=refresh) as installer,
             asyncio.TaskGroup() as group,
@@ -124,26 +124,14 @@ async def status(
     return await tell(story, ledger)
 
 
-async def _with_room(jobs: list[Job], store: Store, ledger: Ledger) -> list[Job]:
-    """The jobs, or none where it is known that there is no room for them all: half a bundle is of no use."""
-    known = [(job.item.kind, size) for job in jobs if (size := job.archive.expected) is not None]
-    short = next((room for room in await store.room(known) if not room.enough), None)
-    if short is None:
-        return jobs
-    for job in jobs:
-        message = (
-            f"{job.item.label}: what is missing needs at least {short.needed:,} bytes (an estimate: archives, and as"
-            f" much unpacked), and {short.free:,} are free in {short.path}."
-        )
-        ledger[job.item].end(job.item.failed(StoreFull(message, "Free some space, then sync again.")))
-    return []
-
-
 async def _tidy_up(server: str, store: Store, survey: Survey) -> None:
+    if not await store.is_writable():
+        return  # whoever may write there does it
     with contextlib.suppress(StoreError):  # a read-only store asks again next time
         await store.remember_clientless(server, survey.has_client)
     try:
         await store.update_lists(survey.held)
-        await store.sweep()
+        # What could not be put in place is complete, perhaps: the next run has only to rename it.
+        await store.sweep(keep={job.item.folder for job in survey.jobs if job.item not in survey.held})
     except StoreError as error:
         survey.warnings.append(error.message)

@@ -13,49 +13,15 @@ from typing import Any
 
 import pytest
 
-from ayon_async.devserver import DevServer, client_zip, package
+from ayon_async.devserver import DevServer
 from ayon_async.store.staging import is_done
 from cli_machine import Machine
 from store_processes import OURS, Step, Zygote, content, leftovers
-from studios import studio
+from store_steps import CORE, PACKAGE, STEPS, STUDIO, check_never_half, leave_unfinished
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
 
-CORE = client_zip("core", "1.0.0", 3_000_000)
-PACKAGE = package("tiny.zip", client_zip("tiny", "1", 20_000))
-STUDIO = studio({"core 1.0.0": CORE}, packages=[PACKAGE])
 MIB = 1 << 20
-
-STEPS: dict[str, Step] = {
-    "make the store": ("make_folder", "addons/.ayon-async", 1),
-    "make the private folders": ("make_folder", "addons/.ayon-async/staging", 1),
-    "write the marker": ("write", "addons/.ayon-async/.store.json.*.tmp", 1),
-    "name the marker": ("link", "addons/.ayon-async/.store.json.*.tmp", 1),
-    "drop the marker's other name": ("remove", "addons/.ayon-async/.store.json.*.tmp", 1),
-    "write the lease": ("write", "addons/.ayon-async/locks/core_1.0.0.lease", 1),
-    "begin to count": ("set_time", "addons/.ayon-async/locks/core_1.0.0.lease", 1),
-    "open the part": ("open_part", "addons/.ayon-async/parts/*.part", 1),
-    "write the part": ("write_at", "addons/.ayon-async/parts/*.part", 2),
-    "write the sidecar": ("write", "addons/.ayon-async/parts/.*.json.*.tmp", 2),
-    "replace the sidecar": ("replace", "addons/.ayon-async/parts/.*.json.*.tmp", 2),
-    "make the staged folder": ("make_folder", "addons/.ayon-async/staging/core_1.0.0.*", 1),
-    "create a member": ("open_new", "addons/.ayon-async/staging/core_1.0.0.*/ayon_core/version.py", 1),
-    "write a member": ("write", "addons/.ayon-async/staging/core_1.0.0.*/ayon_core/data.bin", 2),
-    "flush the members": ("flush_tree", "addons/.ayon-async/staging/core_1.0.0.*", 1),
-    "write our record": ("write", "addons/.ayon-async/staging/core_1.0.0.*/.ayon-async.json", 1),
-    "write the launcher's record": ("write", "addons/.ayon-async/staging/core_1.0.0.*/dist_progress.json", 1),
-    "flush the launcher's record": ("flush", "addons/.ayon-async/staging/core_1.0.0.*/dist_progress.json", 1),
-    "flush the staged folder": ("flush_folder", "addons/.ayon-async/staging/core_1.0.0.*", 1),
-    "remove the sidecar": ("remove", "addons/.ayon-async/parts/*.json", 1),
-    "remove the part": ("remove", "addons/.ayon-async/parts/*.part", 1),
-    "set the old folder aside": ("rename", "addons/core_1.0.0", 1),
-    "rename": ("rename", "addons/.ayon-async/staging/core_1.0.0.*", 1),
-    "flush the parent": ("flush_folder", "addons", 1),
-    "remove the old folder": ("remove_tree", "addons/.ayon-async/staging/core_1.0.0.old-*", 1),
-    "give the lease back": ("remove", "addons/.ayon-async/locks/core_1.0.0.lease", 1),
-    "write the list": ("write", "addons/.addons.json.*.tmp", 1),
-    "replace the list": ("replace", "addons/.addons.json.*.tmp", 1),
-}
 
 
 @dataclass(frozen=True)
@@ -97,10 +63,7 @@ def machine(folder: Path, server: DevServer) -> Machine:
     """One with a folder that a launcher did not finish."""
     folder.mkdir()
     machine = Machine(folder, server.url)
-    unfinished = machine.storage / "addons/core_1.0.0"
-    (unfinished / "ayon_core").mkdir(parents=True)
-    (unfinished / "ayon_core/old.py").write_text("half = True\n")
-    (unfinished / "dist_progress.json").write_text('{"state": "failed"}')
+    leave_unfinished(machine.storage)
     return machine
 
 
@@ -116,17 +79,6 @@ async def go_right(zygote: Zygote, server: DevServer, tmp_path: Path) -> Right:
         counts[name, label] += 1
         steps.append((name, label, counts[name, label]))
     return Right(steps, content(whole.storage))
-
-
-def check_never_half(storage: Path, right: Right) -> None:
-    """An item's folder that says it is complete is complete."""
-    there = content(storage)
-    for folder in (storage / "addons/core_1.0.0", storage / "dependency_packages/tiny.zip"):
-        if is_done(folder):
-            prefix = folder.relative_to(storage).as_posix()
-            assert {p: c for p, c in there.items() if p.startswith(prefix)} == {
-                p: c for p, c in right.content.items() if p.startswith(prefix)
-            }
 
 
 def needed(storage: Path) -> dict[str, int]:
@@ -149,7 +101,7 @@ async def die_and_recover(zygote: Zygote, server: DevServer, folder: Path, right
     victim = machine(folder, server)
     killed = await zygote.run(victim, "sync", "--jobs", "1", kill=step)
     assert killed.code == -9, f"{step} never came: {killed.err}"
-    check_never_half(victim.storage, right)
+    check_never_half(victim.storage, right.content)
     limits = needed(victim.storage)
     server.forget_requests()
     again = await zygote.run(victim, "sync", "--json", "--jobs", "1")

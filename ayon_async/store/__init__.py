@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
@@ -22,6 +23,7 @@ from ayon_async.errors import StoreError
 from ayon_async.item import Item
 from ayon_async.report import Kind
 from ayon_async.store import ground, guard, history, index, processes, seen, staging, tidy, verify
+from ayon_async.store.guard import Need, Room
 from ayon_async.store.history import History, State
 from ayon_async.store.layout import Root
 from ayon_async.store.lease import Lease, Leases
@@ -40,7 +42,7 @@ from ayon_async.store.seen import Seen
 from ayon_async.store.verify import Checked
 from ayon_async.threads import in_thread
 
-__all__ = ["File", "Held", "Record", "Store", "now"]
+__all__ = ["File", "Held", "Need", "Record", "Store", "now"]
 
 MOVING_SECONDS = 20.0
 """How long the launcher waits for another launcher that does not go on; so do we."""
@@ -228,9 +230,17 @@ class Store:
         root = self._roots[item.kind]
         await self._in_thread(functools.partial(seen.remember, root, server, item, sha256, size, anew=anew), root)
 
-    async def room(self, needs: Iterable[tuple[Kind, int]]) -> tuple[guard.Room, ...]:
-        """Whether archives of these sizes fit, on each file system; see `guard.room`."""
-        return await in_thread(guard.room, [(self._roots[kind], size) for kind, size in needs])
+    async def room(self, needs: Iterable[Need]) -> tuple[Room, ...]:
+        """Whether there is room for what is missing, on each file system; see `guard.room`."""
+        return await in_thread(guard.room, [(self._roots[need.item.kind], need) for need in needs])
+
+    async def is_writable(self) -> bool:
+        """Whether this user may change the store, as far as the system says without a try."""
+
+        def look() -> bool:
+            return all(os.access(root.path, os.W_OK) for root in self._roots.values() if root.path.exists())
+
+        return await in_thread(look)
 
     # --- changing it ------------------------------------------------------------------------------------------------
 
@@ -316,9 +326,9 @@ class Store:
                 staging.put_in_place(root, item, staged, stop, replaces)
             except OSError:
                 there = self._scan((item,)).get(item) if replaces is None else None
-                fs.remove_tree(staged)
                 if there is None:
-                    raise
+                    raise  # what is staged is complete: the next run only has to rename it
+                fs.remove_tree(staged)
                 return there
             return Held(root.item(item), read_record(root.item(item)))
 

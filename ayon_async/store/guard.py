@@ -8,11 +8,13 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ayon_async.errors import StoreError
+from ayon_async.item import Item
 from ayon_async.store.layout import Root
+from ayon_async.store.staging import has_complete
 
 
 def check_neighbours(roots: Iterable[Root], owner: int | None) -> None:
@@ -61,18 +63,35 @@ def _is_out_of_reach(folder: Path) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """What an item needs room for.
+
+    Attributes:
+        item: The item.
+        size: Bytes of its archive, or None where nobody knows.
+        part: Where the archive's bytes are collected.
+    """
+
+    item: Item
+    size: int | None
+    part: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """Whether there is room on one file system.
 
     Attributes:
         path: A folder on it.
-        needed: Bytes that will be needed at the least.
+        needed: Bytes that will be needed, as far as sizes are known.
         free: Bytes that are free.
+        unknown: How many archives of unknown size are not counted.
     """
 
     path: Path
     needed: int
     free: int
+    unknown: int
 
     @property
     def enough(self) -> bool:
@@ -80,21 +99,33 @@ class Room:
         return self.needed <= self.free
 
 
-def room(needs: Iterable[tuple[Root, int]]) -> tuple[Room, ...]:
+def room(needs: Iterable[tuple[Root, Need]]) -> tuple[Room, ...]:
     """The room on each of the file systems that something is needed on.
 
-    Args:
-        needs: Bytes of archives still to come, by the folder that they come to. Unpacked they take at least as much
-            once more: a lower bound, since how much more is known only when they are here.
+    An archive needs room for what of it is still to come, and then for what it holds. How much that is nobody knows
+    before it is here: as much as the archive is an estimate, and seldom too much.
     """
     totals: dict[int, Room] = {}
-    for root, size in needs:
+    for root, need in needs:
         path = _existing(root.path)
         device = path.stat().st_dev
-        before = totals.get(device)
-        free = shutil.disk_usage(path).free
-        totals[device] = Room(root.path, (before.needed if before else 0) + 2 * size, free)
+        room = totals.get(device) or Room(root.path, 0, shutil.disk_usage(path).free, 0)
+        needed = 0 if need.size is None else _needed(root, need, need.size)
+        totals[device] = replace(room, needed=room.needed + needed, unknown=room.unknown + (need.size is None))
     return tuple(totals.values())
+
+
+def _needed(root: Root, need: Need, size: int) -> int:
+    if has_complete(root, need.item):
+        return 0  # a killed run left it with only the rename to do
+    try:
+        state = need.part.stat()
+    except OSError:
+        here = 0
+    else:
+        # A part may have holes: what it takes of the device counts, where the system says.
+        here = min(state.st_size, 512 * getattr(state, "st_blocks", state.st_size))
+    return max(0, size - here) + size
 
 
 def _existing(path: Path) -> Path:

@@ -59,11 +59,11 @@ class Lease:
 
     def give_back(self) -> None:
         """End it; does nothing to a lease that somebody took over."""
-        try:
+        # Where its file can't be removed, the others will find that nobody counts in it, or locks it, any more.
+        with contextlib.suppress(OSError):
             if not self.is_lost():
                 fs.remove(self._path)
-        finally:
-            os.close(self._fd)
+        os.close(self._fd)
 
 
 class _WindowsLease(Lease):

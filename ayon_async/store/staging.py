@@ -49,14 +49,26 @@ def clear(root: Root, item: Item) -> tuple[Path, Record] | None:
     Call it while holding the item's lease.
     """
     complete = None
-    for path in sorted(root.staging.glob("*")):
-        if path.name.rpartition(".")[0] != item.folder:
-            continue
-        if complete is None and not path.suffix.startswith(f".{_ASIDE}") and is_done(path):
+    for path in _staged(root, item.folder):
+        if complete is None and _is_complete(path):
             complete = path, read_record(path)
         else:
             fs.remove_tree(path)
     return complete
+
+
+def has_complete(root: Root, item: Item) -> bool:
+    """Whether `clear` would return a complete folder."""
+    return any(_is_complete(path) for path in _staged(root, item.folder))
+
+
+def _staged(root: Root, folder: str) -> list[Path]:
+    """What is staged for the folder of this name."""
+    return sorted(path for path in root.staging.glob("*") if path.name.rpartition(".")[0] == folder)
+
+
+def _is_complete(staged: Path) -> bool:
+    return not staged.suffix.startswith(f".{_ASIDE}") and is_done(staged)
 
 
 def staged(root: Root) -> list[Path]:
@@ -74,9 +86,8 @@ def names(root: Root) -> set[str]:
 
 def remove(root: Root, name: str) -> None:
     """Remove everything that is staged for the folder of this name; call it while holding its lease."""
-    for path in root.staging.glob("*"):
-        if path.name.rpartition(".")[0] == name:
-            fs.remove_tree(path)
+    for path in _staged(root, name):
+        fs.remove_tree(path)
 
 
 def is_done(folder: Path) -> bool:

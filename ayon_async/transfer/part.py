@@ -185,8 +185,13 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def remove_part(path: Path) -> None:
-    """Remove a part with its sidecar, and such sidecars as were being written when their process was killed."""
-    fs.remove(path.with_suffix(".json"))
-    for leftover in path.parent.glob(f".{path.stem}.json.*"):
-        fs.remove(leftover)
-    fs.remove(path)
+    """Remove a part with its sidecar, and such sidecars as were being written when their process was killed.
+
+    Raises:
+        StoreError: They can't be removed.
+    """
+    with _explained(path):
+        fs.remove(path.with_suffix(".json"))
+        for leftover in path.parent.glob(f".{path.stem}.json.*"):
+            fs.remove(leftover)
+        fs.remove(path)
