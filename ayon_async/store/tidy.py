@@ -21,19 +21,17 @@ class Leftovers:
 
     Attributes:
         staged: Names of items' folders of which something is staged.
-<<<<<<< Updated upstream
-        parts: Parts that nobody went on with for long, and sidecars without a part.
-=======
-        parts: Parts that nobody went on with for a week or that have nothing in them, and sidecars.
->>>>>>> Stashed changes
+        parts: Parts that nobody went on with for long or that have nothing in them, and sidecars.
         temporaries: Small files that did not get their names.
         leases: Names of leases that may be dead ones'.
+        oldest: When somebody must have gone on with a part for it to be kept, in seconds since the epoch.
     """
 
     staged: Set[str]
     parts: tuple[Path, ...]
     temporaries: tuple[Path, ...]
     leases: Set[str]
+    oldest: float
 
     def __bool__(self) -> bool:
         return bool(self.staged or self.parts or self.temporaries or self.leases)
@@ -45,24 +43,23 @@ def find(root: Root, age: float = WEEK) -> Leftovers:
     Args:
         age: Seconds after which nobody goes on with a part.
     """
+    oldest = time.time() - age
     folders = (root.path, root.ours, root.parts, root.locks, root.bundles, root.seen)
     return Leftovers(
         staged=staging.names(root),
-<<<<<<< Updated upstream
-        parts=_old_parts(root, time.time() - age),
-=======
-        parts=_worthless_parts(root),
->>>>>>> Stashed changes
+        parts=_worthless_parts(root, oldest),
         temporaries=tuple(path for folder in folders for path in fs.find_temporaries(folder)),
         leases=left_behind(root.locks),
+        oldest=oldest,
     )
 
 
-def sweep(root: Root, leases: Leases, leftovers: Leftovers, keep: Set[str]) -> None:
+def sweep(root: Root, leases: Leases, leftovers: Leftovers, keep: Set[str], age: float) -> None:
     """Remove leftovers.
 
     Args:
         keep: Names of items' folders that are still wanted: what is staged for them may be of use.
+        age: Seconds after which nobody goes on with a part.
 
     Raises:
         OSError: Something can't be removed.
@@ -75,30 +72,28 @@ def sweep(root: Root, leases: Leases, leftovers: Leftovers, keep: Set[str]) -> N
                 staging.remove(root, name)
     for path in leftovers.parts:
         with leases.hold_now(path.stem) as mine:
-            if mine and _is_worthless(path.with_suffix(".part")):  # still: somebody may have gone on with it
+            # Still: somebody may have gone on with it.
+            if mine and _is_worthless(path.with_suffix(".part"), leftovers.oldest):
                 fs.remove(path)
     for name in leftovers.leases:
         with leases.hold_now(name):
             pass  # who gives it back removes it
 
 
-<<<<<<< Updated upstream
-def _old_parts(root: Root, oldest: float) -> tuple[Path, ...]:
-=======
-def _worthless_parts(root: Root) -> tuple[Path, ...]:
->>>>>>> Stashed changes
+def _worthless_parts(root: Root, oldest: float) -> tuple[Path, ...]:
     try:
         paths = list(root.parts.iterdir())
     except OSError:  # no store yet, or another user's
         return ()
     # A sidecar goes with its part, before it: it must never say more than what is there.
-    return tuple(path for path in sorted(paths) if _is_worthless(path.with_suffix(".part")))
+    known = sorted(path for path in paths if path.suffix in (".json", ".part"))
+    return tuple(path for path in known if _is_worthless(path.with_suffix(".part"), oldest))
 
 
-def _is_worthless(part: Path) -> bool:
-    """Whether nobody went on with the part for a week, or there is nothing in it."""
+def _is_worthless(part: Path, oldest: float) -> bool:
+    """Whether nobody went on with the part since then, or there is nothing in it."""
     try:
         state = part.stat()
     except FileNotFoundError:
         return True
-    return state.st_size == 0 or state.st_mtime < time.time() - _WEEK
+    return state.st_size == 0 or state.st_mtime < oldest
