@@ -54,12 +54,11 @@ def find(root: Root, age: float = WEEK) -> Leftovers:
     )
 
 
-def sweep(root: Root, leases: Leases, leftovers: Leftovers, keep: Set[str], age: float) -> None:
+def sweep(root: Root, leases: Leases, leftovers: Leftovers, keep: Set[str]) -> None:
     """Remove leftovers.
 
     Args:
         keep: Names of items' folders that are still wanted: what is staged for them may be of use.
-        age: Seconds after which nobody goes on with a part.
 
     Raises:
         OSError: Something can't be removed.
@@ -82,7 +81,7 @@ def sweep(root: Root, leases: Leases, leftovers: Leftovers, keep: Set[str], age:
 
 def _worthless_parts(root: Root, oldest: float) -> tuple[Path, ...]:
     try:
-        paths = list(root.parts.iterdir())
+        paths = [path for path in root.parts.iterdir() if path.suffix in (".json", ".part")]
     except OSError:  # no store yet, or another user's
         return ()
     # A sidecar goes with its part, before it: it must never say more than what is there.
