@@ -16,11 +16,12 @@ import pytest
 
 from ayon_async import SyncReport, fs
 from ayon_async.devserver import DevServer
-from ayon_async.errors import ItemError
+from ayon_async.errors import ItemError, StoreError, StoreFull
+from ayon_async.store import staging
 from store_processes import Step, content, leftovers
 from store_steps import STEPS, STUDIO, below, check_never_half, leave_unfinished
 from store_zygote import CHANGES, Watcher, watch_changes
-from studios import synced
+from studios import item_of, states, synced, why
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="open files have no names to be told by on Windows")
 
@@ -172,3 +173,94 @@ async def test_every_step_that_fails(server: DevServer, tmp_path: Path, watch: C
     for tried, (step, number) in enumerate(itertools.product(steps, FAILURES)):
         await fail_and_recover(server, tmp_path / f"store-{tried}", right, watch, step, number)
     print(f"{len(steps) * len(FAILURES)} fault points tried")
+
+
+@pytest.mark.parametrize(
+    ("step", "number", "kind", "words"),
+    [
+        (("write_at", "*/parts/*", 2), errno.ENOSPC, StoreFull, "There is no room left for"),
+        (("write", f"{STAGED}/*", 1), errno.ENOSPC, StoreFull, "no room left to unpack it"),
+        (("write", f"{STAGED}/*.json", 1), errno.ENOSPC, StoreFull, "There is no room left for"),
+        (("open_new", "*", 1), errno.EROFS, StoreError, "can't be written: "),
+        (("flush_tree", "*", 1), errno.EIO, StoreError, "Input/output error"),
+        (("rename", "*", 1), errno.EIO, StoreError, "Input/output error"),
+    ],
+)
+async def test_device_that_fails_for_good(
+    server: DevServer,
+    tmp_path: Path,
+    watch: Callable[[Watcher], None],
+    step: Step,
+    number: int,
+    kind: type[StoreError],
+    words: str,
+) -> None:
+    """Exit code 1, an error that says which place and what to do, and a store that the next sync repairs."""
+    watch(failing(step, number, every=True))
+    failed = await run(server, tmp_path)
+    watch(lambda *step: None)
+    assert (failed.error, failed.exit_code) == (None, 1)
+    error = item_of(failed, "core 1.0.0").error
+    assert type(error) is kind
+    assert words in error.message
+    assert str(tmp_path) in error.message
+    assert states(await run(server, tmp_path))["core 1.0.0"] == "installed"
+    assert leftovers(tmp_path) == []
+
+
+async def test_short_writes(server: DevServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system may write less than it was given, and says so."""
+    await run(server, tmp_path / "right")
+    write, pwrite = os.write, os.pwrite
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[: len(data) // 3 + 1]))
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, position: pwrite(fd, data[: len(data) // 3 + 1], position))
+    assert (await run(server, tmp_path / "short")).ok
+    monkeypatch.undo()
+    assert content(tmp_path / "short") == content(tmp_path / "right")
+
+
+# --- a rename that something blocks ---------------------------------------------------------------------------------
+
+
+def blocked(pattern: str, times: int) -> Watcher:
+    """Blocks the first renames of what has such a path, as Windows does while a scanner has a file in it open."""
+    calls = itertools.count(1)
+
+    def block(called: str, label: str, arguments: tuple[Any, ...]) -> None:
+        if called == "rename" and fnmatchcase(label, pattern) and next(calls) <= times:
+            error = PermissionError(errno.EACCES, "The process cannot access the file")
+            error.winerror = 32  # type: ignore[attr-defined]
+            raise error
+
+    return block
+
+
+@pytest.mark.parametrize("pattern", [STAGED, "addons/core_1.0.0"])
+async def test_rename_that_is_blocked_for_a_while(
+    server: DevServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watch: Callable[[Watcher], None], pattern: str
+) -> None:
+    monkeypatch.setattr(staging, "_POLL", 0.02)
+    leave_unfinished(tmp_path)
+    watch(blocked(pattern, 5))
+    report = await run(server, tmp_path)
+    assert states(report)["core 1.0.0"] == "installed"
+    assert leftovers(tmp_path) == []
+
+
+async def test_rename_that_stays_blocked(
+    server: DevServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watch: Callable[[Watcher], None]
+) -> None:
+    """Half a minute, then the item has failed; what was there is there again, and nothing is downloaded twice."""
+    assert staging.BLOCKED_SECONDS == 30
+    monkeypatch.setattr(staging, "_POLL", 0.02)
+    monkeypatch.setattr(staging, "BLOCKED_SECONDS", 0.2)
+    leave_unfinished(tmp_path)
+    watch(blocked("addons/.ayon-async/staging/core_1.0.0.[*]", 1000))  # but not what was set aside
+    report = await run(server, tmp_path)
+    watch(lambda *step: None)
+    assert report.exit_code == 1
+    assert "The process cannot access the file" in why(report, "core 1.0.0")
+    assert (tmp_path / "addons/core_1.0.0/ayon_core/old.py").exists()
+    server.forget_requests()
+    again = await run(server, tmp_path)
+    assert (again.ok, again.bytes_downloaded, leftovers(tmp_path)) == (True, 0, [])
