@@ -306,9 +306,18 @@ class Store:
             started: When the work on the item began, as `now` writes it.
 
         Raises:
-            StoreError: They can't be written.
+            StoreError: They can't be written; the folder, which is of no use without them, is gone.
         """
-        await self._in_thread(lambda: write_records(staged, record, files, started), self._roots[item.kind])
+
+        def write() -> None:
+            try:
+                write_records(staged, record, files, started)
+            except OSError:
+                with contextlib.suppress(OSError):  # the next run sweeps it
+                    fs.remove_tree(staged)
+                raise
+
+        await self._in_thread(write, self._roots[item.kind])
 
     async def commit(self, item: Item, staged: Path, replaces: Path | None = None) -> Held:
         """Make a sealed folder the item's, by one rename; who comes second accepts what is there.
