@@ -12,15 +12,13 @@ from typing import Any
 
 import pytest
 
+from authority import Authority
 from ayon_async import AyonServer, Store, SyncReport, sync
 from ayon_async.devserver import DevServer, addon, tiny_studio
 from ayon_async.devserver.faults import Redirect
 from ayon_async.errors import ServerUnreachable, SettingsError, UsageError
 from ayon_async.http import Tls
 from studios import RIGHT, item_of, signed_in, states, studio, synced, why
-
-pytest.importorskip("cryptography")  # comes with the keyring on Linux alone
-from authority import Authority
 
 
 @pytest.fixture(scope="module")
