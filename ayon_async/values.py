@@ -72,6 +72,14 @@ def duration(value: object) -> float:
     return seconds
 
 
+def age(value: object) -> float:
+    """Seconds as a number of days, or as text with a unit: 14d, 12h."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw]|)", str(value).strip(), re.IGNORECASE)
+    if match is None or isinstance(value, bool):
+        raise ValueError("must be a time such as 14d or 12h")
+    return float(match[1]) * {"": 86400, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[match[2].lower()]
+
+
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 

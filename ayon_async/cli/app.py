@@ -13,6 +13,11 @@ from ayon_async.version import __version__
 _HOMES = {
     "sync": "sync:sync",
     "status": "status:status",
+    "verify": "verify:verify",
+    "repair": "repair:repair",
+    "prune": "prune:prune",
+    "history": "history:history",
+    "lock": "lock:lock",
     "bundles": "bundles:bundles",
     "login": "login:login",
     "logout": "login:logout",

@@ -150,12 +150,17 @@ def _failure(name: str, error: AyonAsyncError | None, server: str | None, starte
 
 def _empty_document(name: str) -> dict[str, Any] | None:
     """The shape of a command's JSON document, without content; None where it has none."""
-    if name in ("sync", "status"):
+    if name in ("sync", "status", "repair", "lock"):
         from ayon_async.report import SyncReport
 
-        return SyncReport(None).to_dict()
+        further: dict[str, dict[str, Any]] = {"repair": {"damaged": []}, "lock": {"lock": None}}
+        return SyncReport(None).to_dict() | further.get(name, {})
+    nothing: dict[str, Any] = {"ok": False, "server": None, "seconds": 0.0, "items": [], "error": None}
     shapes: dict[str, dict[str, Any]] = {
         "bundles": {"ok": False, "server": None, "bundles": [], "error": None},
         "paths": {"ok": False, "server": None, "paths": {}, "other_store": None, "error": None},
+        "verify": {**nothing, "files": 0, "bytes": 0},
+        "prune": {**nothing, "removed": False, "bytes_freed": 0, "warnings": []},
+        "history": {"ok": False, "server": None, "history": [], "error": None},
     }
     return shapes.get(name)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,7 +19,7 @@ from ayon_async.cli import command, interrupt, options
 from ayon_async.cli.output import Output
 from ayon_async.cli.sync import synchronize
 from ayon_async.credentials import find_credential
-from ayon_async.errors import AyonAsyncError
+from ayon_async.errors import AyonAsyncError, ServerError
 from ayon_async.paths import site_id
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ def execute(
     jobs: options.Jobs = None,
     limit_rate: options.LimitRate = None,
     start_jitter: options.StartJitter = None,
+    lock: options.Lock = None,
+    offline: options.Offline = False,
+    offline_ok: Annotated[
+        bool, typer.Option("--offline-ok", help="Run it also when the server is away and nothing is missing.")
+    ] = False,
     print_only: Annotated[
         bool, typer.Option("--print", help="Print the variables that would be set, the key hidden, and run nothing.")
     ] = False,
@@ -88,6 +94,8 @@ async def _prepare(setup: Setup, variables: dict[str, str | None]) -> command.An
     from ayon_async.environment import launcher_variables
 
     report = await synchronize(setup)
+    if isinstance(report.error, ServerError) and report.offline and report.can_start and setup.given["offline_ok"]:
+        report = replace(report, error=None, warnings=(report.error.message, *report.warnings))
     if not report.ok:
         return answer_of(report, "")
     setup.output.note(summary(report))  # standard output is the command's own

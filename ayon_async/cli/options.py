@@ -21,6 +21,13 @@ Platform = Annotated[
     Option("--platform", metavar="NAME", help="Whose dependency package: windows, linux or darwin; default: ours."),
 ]
 
+Offline = Annotated[
+    bool, Option("--offline", help="Ask no server: compare the store with the last good bundle, or with --lock.")
+]
+Lock = Annotated[
+    Path | None, Option("--lock", metavar="FILE", help="Install exactly the bytes that this lock file names.")
+]
+
 # --- where to put it, and how ---------------------------------------------------------------------------------------
 
 StorageDir = Annotated[

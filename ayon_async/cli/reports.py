@@ -55,7 +55,7 @@ def status_text(report: SyncReport) -> str:
     """Every item of the bundle with its state."""
     if report.bundle is None:
         return ""
-    rows = [[item.label, _state(item), item.reason or (str(item.path) if item.path else "")] for item in report.items]
+    rows = [[item.label, _state(item), _remark(item)] for item in report.items]
     head = f"{_bundle(report)}: {_counts(report, 'missing')}."
     return f"{table(rows)}\n{head}" if rows else head
 
@@ -67,6 +67,14 @@ def _bundle(report: SyncReport) -> str:
 
 def _state(item: ItemReport) -> str:
     return "missing" if item.state == "planned" else item.state.replace("_", " ")
+
+
+def _remark(item: ItemReport) -> str:
+    if item.remote == "may_have_changed":
+        return "may have changed on the server: sync --refresh takes it"
+    if item.remote == "unknown":
+        return "the server does not tell whether it changed"
+    return item.reason or (str(item.path) if item.path else "")
 
 
 def _counts(report: SyncReport, planned: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +23,10 @@ def status(
     platform: options.Platform = None,
     storage_dir: options.StorageDir = None,
     launcher_layout: options.LauncherLayout = False,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Ask whether archives may have changed on the server as well.")
+    ] = False,
+    offline: options.Offline = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
@@ -37,7 +42,11 @@ async def _status(setup: Setup) -> command.Answer:
     from ayon_async.cli.reports import answer_of, status_text
     from ayon_async.syncing import status as survey
 
-    async with setup.open_server() as server:
-        report = await survey(server, setup.store, setup.settings.choice, platform=setup.settings.platform)
+    how = functools.partial(survey, platform=setup.settings.platform, remote=setup.given["remote"])
+    if setup.given["offline"]:
+        report = await how(setup.server(), setup.store, setup.settings.choice, offline=True)
+    else:
+        async with setup.open_server() as server:
+            report = await how(server, setup.store, setup.settings.choice)
     missing = any(item.state == "planned" for item in report.items)
     return answer_of(report, status_text(report), report.exit_code or int(missing))

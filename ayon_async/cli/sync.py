@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import random
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +16,7 @@ from ayon_async.cli import command, interrupt, options
 
 if TYPE_CHECKING:
     from ayon_async.cli.setup import Setup
-    from ayon_async.progress import Snapshot
+    from ayon_async.progress import Snapshot, Watcher
     from ayon_async.report import SyncReport
 
 
@@ -32,6 +34,11 @@ def sync(
     limit_rate: options.LimitRate = None,
     start_jitter: options.StartJitter = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Fetch anew what may have changed on the server under the same version.")
+    ] = False,
+    lock: options.Lock = None,
+    offline: options.Offline = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
@@ -47,26 +54,54 @@ async def _sync(setup: Setup) -> command.Answer:
     from ayon_async.cli.reports import answer_of, plan_text, summary
 
     dry_run = setup.given["dry_run"]
-    report = await synchronize(setup, dry_run=dry_run)
+    report = await synchronize(setup, dry_run=dry_run, refresh=setup.given["refresh"])
     text = plan_text(report) if dry_run else "" if setup.output.quiet else summary(report)
     return answer_of(report, text)
 
 
-async def synchronize(setup: Setup, *, dry_run: bool = False) -> SyncReport:
-    """Sync as the settings say, with progress on standard error; where a signal ends it, that is the report's error.
+async def synchronize(setup: Setup, *, dry_run: bool = False, refresh: bool = False) -> SyncReport:
+    """Sync as the settings and the options `lock` and `offline` say; see `watched`.
 
     Raises:
-        UsageError: No server is known.
+        UsageError: No server is known, or the lock file can't be used.
         NotSignedIn: A token is kept where others may have had it.
     """
-    from ayon_async import progress
-    from ayon_async.cli.progress import showing
+    from ayon_async.lockfile import read_lock
     from ayon_async.paths import other_store
     from ayon_async.syncing import sync as install
 
     sentence = other_store(setup.paths, os.environ, setup.folders)
     if sentence:
         setup.output.warning(sentence)
+    lock = read_lock(setup.given["lock"]) if setup.given["lock"] else None
+    how = functools.partial(install, platform=setup.settings.platform, lock=lock, dry_run=dry_run, refresh=refresh)
+    if setup.given["offline"]:
+        return await how(setup.server(), setup.store, setup.settings.choice, offline=True)
+
+    async def work(watch: Watcher) -> SyncReport:
+        await asyncio.sleep(random.uniform(0, setup.settings.start_jitter))
+        async with setup.open_server() as server:
+            return await how(
+                server,
+                setup.store,
+                setup.settings.choice,
+                jobs=setup.settings.jobs,
+                rate=setup.settings.limit_rate,
+                progress=watch,
+            )
+
+    return await watched(setup, work)
+
+
+async def watched(setup: Setup, work: Callable[[Watcher], Awaitable[SyncReport]]) -> SyncReport:
+    """Do the work with progress on standard error; where a signal ends it, that is the report's error.
+
+    Raises:
+        UsageError: No server is known.
+    """
+    from ayon_async import progress
+    from ayon_async.cli.progress import showing
+
     last, started = progress.Snapshot(setup.server_url), time.monotonic()
     output = setup.output
     with showing(output.note, quiet=output.quiet, still=setup.settings.headless) as show:
@@ -77,18 +112,7 @@ async def synchronize(setup: Setup, *, dry_run: bool = False) -> SyncReport:
             show(snapshot)
 
         try:
-            await asyncio.sleep(random.uniform(0, setup.settings.start_jitter))
-            async with setup.open_server() as server:
-                return await install(
-                    server,
-                    setup.store,
-                    setup.settings.choice,
-                    platform=setup.settings.platform,
-                    jobs=setup.settings.jobs,
-                    rate=setup.settings.limit_rate,
-                    dry_run=dry_run,
-                    progress=watch,
-                )
+            return await work(watch)
         except asyncio.CancelledError:
             error = interrupt.error()
             if error is None:
