@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ayon_async.acquire import acquired, part_of
-from ayon_async.errors import AccessDenied, ArchiveError, ItemError
+from ayon_async.errors import AccessDenied, ArchiveError, ItemError, StoreError
 from ayon_async.locate import Job
 from ayon_async.plan import up_to_date
 from ayon_async.progress import Entry, Ledger, Phase
@@ -77,10 +77,15 @@ class Installer:
         item, entry = job.item, self.ledger[job.item]
         try:
             await self.store.prepare(item.kind)
-            async with self.store.lease(item.kind, item.folder, lambda: entry.set(phase=Phase.WAITING)):
-                return await self._install(job, entry, replaces, damaged=damaged)
+            async with self.store.lease(item.kind, item.folder, lambda: entry.set(phase=Phase.WAITING)) as lease:
+                try:
+                    return await self._install(job, entry, replaces, damaged=damaged)
+                except ItemError:
+                    # Who was stopped for long may find that others took over, and its own work cleared away.
+                    if not await in_thread(lease.is_lost):
+                        raise
+            return await self.install(job, replaces, damaged=damaged)
         except (ItemError, AccessDenied) as error:
-            # Who was stopped for long may find that others took over, and its own work cleared away.
             held = (await self.store.held([item])).get(item)
             if held is None or not _is_right(held, job, replaces):
                 entry.end(replace(item.failed(error), bytes_downloaded=entry.received, seconds=entry.seconds))
@@ -149,8 +154,8 @@ class Installer:
         """Remember the archive's digest, which is only now told: before, a killed run's part goes by another name."""
         record = await in_thread(read_record, staged)
         anew = self.refresh or (job.pin is not None and job.pin.by == "lock")
-        assert record.sha256 is not None
-        assert record.size is not None
+        if record.sha256 is None or record.size is None:
+            raise StoreError(f"{staged} was removed by somebody else before it was in its place.", "Sync again.")
         await self.store.remember_seen(self.server, job.item, record.sha256, record.size, anew=anew)
 
     async def _fetch_and_unpack(self, job: Job, entry: Entry, held: Held | None) -> Path | None:

@@ -7,10 +7,11 @@ import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,9 +40,14 @@ class Process:
         """Its id, once there is one."""
         return await asyncio.wrap_future(self.started)
 
-    async def send(self, signal: int) -> None:
+    async def send(self, by: signal.Signals) -> None:
         """Send it a signal."""
-        os.kill(await self.pid(), signal)
+        os.kill(await self.pid(), by)
+
+    async def stopped(self) -> None:
+        """Return once it is stopped."""
+        state = Path(f"/proc/{await self.pid()}/stat")
+        await until(lambda: state.read_text().rpartition(")")[2].split()[0] == "T")
 
     @property
     def has_ended(self) -> bool:
@@ -93,6 +99,7 @@ class Zygote:
         machine: Machine,
         *arguments: str,
         kill: Step | None = None,
+        stop: Step | None = None,
         log: Path | None = None,
         no_flock: bool = False,
         host: str | None = None,
@@ -106,6 +113,7 @@ class Zygote:
             machine: Whose.
             arguments: Of the command.
             kill: The step at which it is killed.
+            stop: The step at which it is stopped.
             log: A file to note all steps in.
             no_flock: Whether the system refuses to lock files.
             host: A host name of its own; root only.
@@ -122,7 +130,7 @@ class Zygote:
             "env": machine.env,
             "out": str(process._out),
             "err": str(process._err),
-            "kill": kill,
+            "strike": (*kill, signal.SIGKILL) if kill else (*stop, signal.SIGSTOP) if stop else None,
             "log": None if log is None else str(log),
             "no_flock": no_flock,
             "host": host,
@@ -137,6 +145,13 @@ class Zygote:
     async def run(self, machine: Machine, *arguments: str, **how: Any) -> Ended:
         """Run a command to its end."""
         return await self.start(machine, *arguments, **how).ended()
+
+
+async def until(happened: Callable[[], object]) -> None:
+    """Return once the function's result is true."""
+    async with asyncio.timeout(20):
+        while not happened():  # noqa: ASYNC110 - it is not this process that makes it true
+            await asyncio.sleep(0.01)
 
 
 # --- what is left ---------------------------------------------------------------------------------------------------

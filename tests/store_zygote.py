@@ -103,8 +103,8 @@ def obey(order: dict[str, Any]) -> NoReturn:
         os.setuid(order["user"])
     if order["log"]:
         log_calls(Path(order["log"]))
-    if order["kill"]:
-        kill_before(*order["kill"])
+    if order["strike"]:
+        strike_before(*order["strike"])
     code = 1
     try:
         code = run(order["arguments"])
@@ -135,14 +135,16 @@ def log_calls(path: Path) -> None:
     watch_changes(note)
 
 
-def kill_before(name: str, pattern: str, number: int) -> None:
-    """Kill this process before a step, or where that writes or removes much, in the middle of it."""
+def strike_before(name: str, pattern: str, number: int, by: int) -> None:
+    """Send this process a signal before a step, or where that writes or removes much, in the middle of it."""
     left = itertools.count(1 - number)
 
     def strike(called: str, label: str, arguments: tuple[Any, ...]) -> None:
         if called != name or not fnmatch.fnmatchcase(label, pattern) or next(left):
             return
-        if name == "write":
+        if by != signal.SIGKILL:
+            pass  # it goes on with the step later
+        elif name == "write":
             os.write(arguments[0], arguments[1][: len(arguments[1]) // 2])
         elif name == "write_at":
             os.pwrite(arguments[0], arguments[1][: len(arguments[1]) // 2], arguments[2])
@@ -150,7 +152,7 @@ def kill_before(name: str, pattern: str, number: int) -> None:
             first = next((path for path in Path(arguments[0]).rglob("*") if path.is_file()), None)
             if first is not None:
                 first.unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), by)
 
     watch_changes(strike)
 
