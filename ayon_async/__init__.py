@@ -14,7 +14,11 @@ from ayon_async.version import __version__
 if TYPE_CHECKING:
     from ayon_async.choice import BundleChoice
     from ayon_async.errors import AyonAsyncError
+    from ayon_async.lockfile import Lock, read_lock, write_lock
+    from ayon_async.locking import make_lock
     from ayon_async.progress import ItemProgress, Phase, Snapshot
+    from ayon_async.pruning import PruneReport, Rules, prune
+    from ayon_async.repairing import repair
     from ayon_async.report import ItemReport, SyncReport
     from ayon_async.server import AyonServer
     from ayon_async.store import Store
@@ -26,12 +30,20 @@ _HOMES = {
     "BundleChoice": "choice",
     "ItemProgress": "progress",
     "ItemReport": "report",
+    "Lock": "lockfile",
     "Phase": "progress",
+    "PruneReport": "pruning",
+    "Rules": "pruning",
     "Snapshot": "progress",
     "Store": "store",
     "SyncReport": "report",
+    "make_lock": "locking",
+    "prune": "pruning",
+    "read_lock": "lockfile",
+    "repair": "repairing",
     "status": "syncing",
     "sync": "syncing",
+    "write_lock": "lockfile",
 }
 
 __all__ = [
@@ -40,13 +52,21 @@ __all__ = [
     "BundleChoice",
     "ItemProgress",
     "ItemReport",
+    "Lock",
     "Phase",
+    "PruneReport",
+    "Rules",
     "Snapshot",
     "Store",
     "SyncReport",
     "__version__",
+    "make_lock",
+    "prune",
+    "read_lock",
+    "repair",
     "status",
     "sync",
+    "write_lock",
 ]
 
 

@@ -242,12 +242,12 @@ async def test_exec_without_the_server(machine: Machine, server: DevServer) -> N
     code = "import os; print(os.environ['AYON_BUNDLE_NAME'], os.environ['AYON_API_KEY'])"
     program = ("--", sys.executable, "-c", code)
     await server.stop()
-    refused = await machine.run("exec", *program)
+    refused = await machine.call("exec", *program)
     assert (refused.code, refused.out) == (3, "")
     for option in ("--offline-ok", "--offline"):
         started = await machine.run("exec", option, *program)
         assert (started.code, started.out) == (0, "prod artist-key\n"), started.err
     shutil.rmtree(machine.storage / "addons/maya_1.0.0")
-    missing = await machine.run("exec", "--offline-ok", *program)
+    missing = await machine.call("exec", "--offline-ok", *program)
     assert (missing.code, missing.out) == (3, "")
     assert "AYON can't be started: the store lacks of the bundle 'prod': maya 1.0.0." in missing.err
