@@ -52,7 +52,8 @@ def part_of(job: Job, store: Store) -> Path:
     """Where the archive's bytes are collected.
 
     Named by what tells this archive from others: its attested checksum, else where it is; the sidecar knows its state.
+    What a lock file or an earlier run says of it is no part of the name: it comes and goes between runs.
     """
-    checksum = job.archive.checksum
+    checksum = next((source.checksum for source in job.archive.sources if source.checksum and not source.pin), None)
     key = f"{checksum.algorithm}:{checksum.digest}" if checksum else job.archive.sources[0].location
     return store.root(job.item.kind).part(key)

@@ -50,6 +50,7 @@ from transfer_bench import (
     run,
     sent,
     soon,
+    until,
 )
 
 __all__ = ["soon"]
@@ -172,8 +173,7 @@ async def test_a_server_that_is_gone_for_a_while(
     monkeypatch.setattr(backoff, "FIRST", 0.2)
     dev.faults.add(MAYA, Slow(SIZE))
     task = asyncio.create_task(run(dev, tmp_path))
-    while not downloads(dev) or downloads(dev)[0].bytes_sent < HALF:
-        await asyncio.sleep(0.01)
+    await until(lambda: sent(dev) >= HALF)
     await dev.stop()
     await asyncio.sleep(0.3)
     await dev.start()
@@ -299,8 +299,7 @@ async def test_another_validator_with_every_answer(dev: DevServer, tmp_path: Pat
 async def test_an_archive_that_changes_while_it_comes(plain: DevServer, tmp_path: Path, size: int) -> None:
     plain.faults.add(MAYA, Silence(HALF), attempts=1)
     task = asyncio.create_task(run(plain, tmp_path))
-    while not downloads(plain) or downloads(plain)[0].bytes_sent < HALF:
-        await asyncio.sleep(0.01)
+    await until(lambda: sent(plain) >= HALF)
     new = archive("another maya", size)
     plain.studio = offering({"maya": new})
     assert_right(await task, tmp_path, {"maya": new})

@@ -1,9 +1,10 @@
-"""What the tests of transfers share: studios of archives, runs that are in no hurry to give up, and what came of them."""
+"""What the tests of transfers share: studios of archives, runs, and what came of them."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,13 @@ def break_with(dev: DevServer, *faults: Fault, first: int = 1, path: str = MAYA)
     """Let the requests for an archive meet these faults, one each, in their order."""
     for number, fault in enumerate(faults, first):
         dev.faults.add(path, fault, attempts=number)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for something that happens elsewhere."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.005)
 
 
 @pytest.fixture

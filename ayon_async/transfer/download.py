@@ -21,7 +21,7 @@ from ayon_async.threads import abandonable, in_thread
 from ayon_async.transfer.origins import Origins
 from ayon_async.transfer.pacing import Pacer
 from ayon_async.transfer.part import Part, Validator
-from ayon_async.transfer.probe import probe
+from ayon_async.transfer.probe import Probe, probe
 from ayon_async.transfer.stream import Failed, Line, Piece, StartOver, WrongSize, stream
 from ayon_async.transfer.writer import Writer
 from ayon_async.urls import redact
@@ -157,6 +157,7 @@ class Download:
     async def _bring_verified(self, *, last: bool) -> None:
         while True:
             await self._bring(last=last)
+            await self._settle()  # the last byte is on disk, but its thread may still be hashing
             self._entry.set(phase=Phase.VERIFYING)
             await self._catch_up()
             error = self._verdict()
@@ -240,25 +241,23 @@ class Download:
             return
         if self._part.complete and self._source.checksum is None:
             # Nothing is left to ask for, so no answer would tell that the archive changed meanwhile.
-            now = await self._probe()
-            known = self._part.validator
-            if now is None or now[0] != self._part.size or known is None or known.contradicts(now[1]):
+            now, known = await self._probe(), self._part.validator
+            if now is not None and (now.size != self._part.size or known is None or known.contradicts(now.validator)):
                 await self._start_over("the archive on the server changed")
                 return
         self._entry.set(phase=Phase.VERIFYING, size=self._part.size)
         self._entry.have(self._part.done.total)
         await self._catch_up()
 
-    async def _probe(self) -> tuple[int | None, Validator] | None:
+    async def _probe(self) -> Probe | None:
         async with self._means.pacer.connection():
-            seen = await probe(self._source, self._means.server)
-        return None if seen is None else (seen.size, seen.validator)
+            return await probe(self._source, self._means.server)
 
     async def _look_again(self) -> None:
         """The size that is expected may be an old one; only the AYON server's own word on it stands, or a checksum."""
         if self._archive.size is None or self._source.checksum is not None:
             seen = await self._probe()
-            self._expected = self._expected if seen is None or seen[0] is None else seen[0]
+            self._expected = self._expected if seen is None or seen.size is None else seen.size
 
     async def _fill(self) -> None:
         """Ask for what nobody else brings, over one connection, until there is no such byte."""
@@ -268,7 +267,10 @@ class Download:
         async with self._means.pacer.connection():
             self._entry.set(phase=Phase.CONNECTING)
             while (piece := await self._next_piece()) is not None:
-                await self._stream(piece)
+                try:
+                    await self._stream(piece)
+                finally:
+                    self._pieces.remove(piece)
 
     async def _next_piece(self) -> Piece | None:
         if self._part.done.spans and (self._whole or not self._can_go_on) and not self._part.complete:
@@ -278,7 +280,9 @@ class Download:
             return None
         if self._part.done.spans:
             self._pieced = True
-        return Piece.of(*self._share(*gaps[0]))
+        piece = Piece.of(*self._share(*gaps[0]))
+        self._pieces.append(piece)
+        return piece
 
     @property
     def _can_go_on(self) -> bool:
@@ -310,7 +314,6 @@ class Download:
     async def _stream(self, piece: Piece) -> None:
         source, pacer, origins = self._source, self._means.pacer, self._means.origins
         line = Line(self._means.server, pacer, self.writer, self._entry, self._expected, self._start_over)
-        self._pieces.append(piece)
         try:
             await stream(source, self._part, piece, line)
         except Failed as failure:
@@ -322,8 +325,6 @@ class Download:
             raise
         else:
             origins.served(source)
-        finally:
-            self._pieces.remove(piece)
 
     # --- helpers: further connections for the same archive ----------------------------------------------------------
 
@@ -339,9 +340,17 @@ class Download:
             taken_from.end = rest[0]
         self._pieced = True
         share = rest if taken_from is not None else self._share(*rest)
-        task = asyncio.create_task(self._help(Piece.of(*share, split=True)))
+        piece = Piece.of(*share, split=True)
+        self._pieces.append(piece)
+        task = asyncio.create_task(self._help(piece))
         self._helpers.add(task)
-        task.add_done_callback(self._helpers.discard)
+
+        def ended(task: asyncio.Task[None]) -> None:  # also where it was cancelled before it began
+            self._helpers.discard(task)
+            self._pieces.remove(piece)
+            self._means.pacer.release()
+
+        task.add_done_callback(ended)
 
     def _spare(self) -> list[tuple[int, int]]:
         """What nobody asked for yet; else the second half of what would take its connection long enough."""
@@ -357,8 +366,6 @@ class Download:
             pass  # the archive's own connection will ask for the same bytes
         except (StartOver, WrongSize, TransferError, AccessDenied):
             self._splits = False
-        finally:
-            self._means.pacer.release()
 
     # --- files ------------------------------------------------------------------------------------------------------
 

@@ -11,10 +11,12 @@ from ayon_async.transfer.part import SAVE_SECONDS, Part
 
 CHUNK = 1 << 20
 """Bytes that go to a thread in one hop: smaller ones cost more in hops than in hashing and writing."""
+_AHEAD = CHUNK // 2
+"""Bytes that are collected while a chunk is written: with it they are what a killed process loses."""
 
 
 class Writer:
-    """Collects bytes while the ones before are written: of one archive at most two chunks are not on disk yet.
+    """Collects bytes while the ones before are written: of one archive at most 1.5 chunks are not on disk yet.
 
     Args:
         part: Where they go.
@@ -40,10 +42,10 @@ class Writer:
         buffer += data
         self._buffers[position + len(data)] = start, buffer
         self._size += len(data)
-        if self._is_due:
+        if self._is_due or (self._running is not None and self._size >= _AHEAD):
             async with self._turn:
+                await self._finish()
                 if self._is_due:
-                    await self._finish()
                     self._begin()
 
     async def flush(self) -> None:
