@@ -15,11 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ayon_async import fs, model
 from ayon_async.errors import AyonAsyncError, StoreError, UsageError
 from ayon_async.item import Item
+from ayon_async.report import Kind
 from ayon_async.semver import sort_key
 from ayon_async.server import AyonServer
 from ayon_async.store import Store
@@ -27,6 +28,8 @@ from ayon_async.store.history import CONFIRM_EVERY, History, State, confirmation
 from ayon_async.store.listing import Installed
 from ayon_async.store.tidy import WEEK
 from ayon_async.threads import in_thread
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,29 +167,40 @@ def used_items(bundles: model.Bundles) -> dict[Item, str]:
 
 def decide(entries: Sequence[Installed], rules: Rules, needs: Needs) -> dict[Path, str]:
     """Why each item has to stay, by its folder; what is left out may go."""
-    good = dict(_good(needs.histories, rules.keep_previous))
-    confirmed = confirmations(needs.histories)
+    used = _by_folder((needs.used or {}).items())
+    good = _by_folder(_good(needs.histories, rules.keep_previous))
+    confirmed = _by_folder(confirmations(needs.histories).items())
     newest = _newest(entries, rules.keep) if rules.keep is not None else frozenset()
     # A sync that finds nothing to do notes that only once in a while.
     min_age = rules.min_age + CONFIRM_EVERY if rules.min_age else rules.min_age
 
     def reason(entry: Installed) -> str:
-        item = entry.item
-        if rules.keep is not None and entry.path in newest:
+        folder, server = (entry.item.kind, entry.path.name), entry.record.server
+        if entry.path in newest:
             return "newest" if rules.keep == 1 else f"among the newest {rules.keep}"
-        if rules.keep is None and needs.used is not None and item in needs.used:
-            return f"used by the bundle {needs.used[item]}"
-        if rules.keep is None and entry.record.server not in (None, needs.server):
-            return f"of another server, {entry.record.server}"
-        if item in good:
-            return good[item]
+        if rules.keep is None and folder in used:
+            return f"used by the bundle {used[folder]}"
+        if rules.keep is None and server not in (None, needs.server):
+            return f"of another server, {server}"
+        if folder in good:
+            return good[folder]
         if entry.path in needs.in_use:
             return f"used by process {needs.in_use[entry.path]}"
-        when = max(entry.when, confirmed.get(item, entry.when))
+        when = max(entry.when, confirmed.get(folder, entry.when))
         return f"installed or in use on {when.astimezone():%Y-%m-%d}" if needs.now - when < min_age else ""
 
     reasons = {entry.path: reason(entry) for entry in entries}
     return {path: why for path, why in reasons.items() if why}
+
+
+def _by_folder(told: Iterable[tuple[Item, T]]) -> dict[tuple[Kind, str], T]:
+    """What is told of items, by the folders that they may lie in: a folder alone does not always tell its item."""
+    found = {}
+    for item, what in told:
+        found[item.kind, item.folder] = what
+        if item.kind == "dependency_package":  # newer launchers leave out the ending
+            found[item.kind, Path(item.folder).with_suffix("").name] = what
+    return found
 
 
 def _good(histories: Sequence[History], previous: int) -> Iterable[tuple[Item, str]]:
@@ -221,12 +235,12 @@ def _newest(entries: Sequence[Installed], count: int) -> frozenset[Path]:
     families: defaultdict[tuple[str, str], list[Installed]] = defaultdict(list)
     for entry in entries:
         item = entry.item
-        family = item.name if item.version is not None else re.sub(r"\d+", "0", item.name)
-        families[item.kind, family].append(entry)
+        name = item.name if item.version is not None else re.sub(r"\d+", "0", item.name)
+        families[item.kind, name].append(entry)
     kept = set()
-    for family_of in families.values():
-        family_of.sort(key=lambda entry: sort_key(entry.item.version or entry.item.name), reverse=True)
-        kept |= {entry.path for entry in family_of[:count]}
+    for family in families.values():
+        family.sort(key=lambda entry: sort_key(entry.item.version or entry.item.name), reverse=True)
+        kept |= {entry.path for entry in family[:count]}
     return frozenset(kept)
 
 

@@ -24,7 +24,7 @@ from ayon_async.store.history import Entry, History, Key, State
 from ayon_async.store.listing import Installed
 from ayon_async.store.processes import in_use
 from ayon_async.store.record import Record
-from studios import names_in, platform_package, signed_in, small, states, studio, synced
+from studios import leftovers, names_in, platform_package, signed_in, small, states, studio, synced
 
 NOW = datetime(2026, 6, 30, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=100)
@@ -140,6 +140,15 @@ def test_what_another_server_installed_stays() -> None:
     other = entry("maya 1.0.0", server="https://other.example")
     launchers = entry("nuke 1.0.0", server=None)
     assert going([other, launchers], NO_AGE) == ["nuke 1.0.0"]
+
+
+def test_a_folder_s_name_is_enough() -> None:
+    """What the launcher installed and its list has lost: a folder alone does not tell name, version and ending."""
+    addon = Installed(item("odd_1 2"), Path("/store/odd_1_2"), Record(), True, LONG_AGO)
+    package = Installed(item("ayon_1.5_linux"), Path("/store/ayon_1.5_linux"), Record(), True, LONG_AGO)
+    assert going([addon, package], used=["odd 1_2", "ayon_1.5_linux.zip"]) == []
+    assert going([addon, package], histories=[history(state("prod", "odd 1_2", "ayon_1.5_linux.zip"))]) == []
+    assert going([addon, package], used=["odd 1_1"]) == ["odd_1 2", "ayon_1.5_linux"]
 
 
 def test_bundles_that_somebody_may_be_given() -> None:
@@ -310,6 +319,26 @@ async def test_leftovers_go_too(server: DevServer, tmp_path: Path) -> None:
     assert names_in(ours / "staging") == set()
     await pruned(server, tmp_path, NO_AGE)
     assert names_in(ours / "parts") == set()
+
+
+async def test_a_killed_prune_leaves_nothing_for_long(
+    server: DevServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await three_promotions(server, tmp_path)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(path: Path) -> None:
+        raise Killed(path)
+
+    monkeypatch.setattr(fs, "remove_tree", killed)
+    with pytest.raises(Killed):
+        await pruned(server, tmp_path)
+    monkeypatch.undo()
+    assert "maya_1.0.0" not in names_in(tmp_path / "addons")
+    assert (await synced(server, tmp_path, BundleChoice(bundle="prod"))).ok, "what was set aside is not taken for it"
+    assert leftovers(tmp_path) == []
 
 
 # --- what processes use ---------------------------------------------------------------------------------------------
