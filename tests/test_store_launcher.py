@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -233,6 +234,8 @@ async def test_a_launcher_that_is_at_work_is_waited_for(
 
 @pytest.mark.parametrize("what", ["a file", "a link to a folder", "a link to nowhere", "an empty folder"])
 async def test_something_else_in_an_items_place(dev: DevServer, tmp_path: Path, what: str) -> None:
+    if sys.platform == "win32" and "link" in what:
+        pytest.skip("links need a privilege there")
     precious, folder = tmp_path / "precious", tmp_path / "store" / FOLDERS[MAYA]
     write(precious / "photo.jpg", b"cat")
     folder.parent.mkdir(parents=True)
@@ -255,14 +258,14 @@ async def test_something_else_in_an_items_place(dev: DevServer, tmp_path: Path, 
 
 
 async def test_the_launchers_entries_stay(dev: DevServer, tmp_path: Path) -> None:
-    addons = {"blender": {"1.0.0": ENTRY}, "maya": {"0.9.0": {**ENTRY, "more": 1}}, "odd": 5}
+    addons = {"blender": {"1.0.0": ENTRY}, "maya": {"0.9.0": ENTRY, "1.0.0": {**ENTRY, "more": 1}}, "odd": 5}
     packages = {"other.zip": ENTRY}
     write(tmp_path / "addons/addons.json", addons)
     write(tmp_path / "dependency_packages/dependency.json", packages)
+    write(tmp_path / FOLDERS[MAYA] / "dist_progress.json", progress())
     assert (await synced(dev, tmp_path)).ok
     merged = read(tmp_path / "addons/addons.json")
     assert merged.pop("core").keys() == {"2.1.0+build.3"}
-    check_entry(merged["maya"].pop("1.0.0"))
     assert merged == addons
     merged = read(tmp_path / "dependency_packages/dependency.json")
     check_entry(merged.pop(PACKAGE))

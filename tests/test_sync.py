@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import io
 import json
@@ -284,6 +285,28 @@ async def test_who_is_refused_before_the_run_installs_nothing(dev: DevServer, tm
     assert isinstance(report.error, AccessDenied)
     assert report.exit_code == 4
     assert set(states(report).values()) == {"planned"}
+
+
+async def test_what_came_is_not_fetched_again_where_the_disk_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the archive was seen for the first time: its digest is known from then on."""
+    original = fs.write_new
+
+    def fail(path: Path, data: bytes, *arguments: Any, **options: Any) -> None:
+        if path.name == "dist_progress.json":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        original(path, data, *arguments, **options)
+
+    async with DevServer(studio(small(MAYA))) as dev:
+        with monkeypatch.context() as patch:
+            patch.setattr(fs, "write_new", fail)
+            assert states(await synced(dev, tmp_path)) == {MAYA: "failed"}
+        dev.forget_requests()
+        report = await synced(dev, tmp_path)
+        assert (states(report), report.bytes_downloaded) == ({MAYA: "installed"}, 0)
+        assert [record for record in dev.requests if record.asked > 1] == []
+        assert leftovers(tmp_path) == []
 
 
 # --- kinds of archives ------------------------------------------------------------------------------------------------
