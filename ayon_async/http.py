@@ -182,6 +182,9 @@ class HttpClient:
                 return
             response.close()
             url = _redirected(url, location)
+            if json is not None and origin(url) != first:
+                # A password, say: it stays with the origin it was meant for, and no answer counts but that one's.
+                raise RedirectRefused(f"a redirect to {origin(url)}, to where nothing is posted")
             if response.status == 303 and method != "HEAD":
                 method, json = "GET", None
         raise RedirectRefused(f"more than {MAX_REDIRECTS} redirects, the last one to {redact(url)}")

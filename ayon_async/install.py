@@ -208,9 +208,14 @@ class Installer:
                 group_writable=self.store.group_writable,
             )
 
-        unpacked = await in_thread(work, executor=self.unpackers, stop=stop)
-        files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
-        await self.store.seal(item, staged, _record(job, fetched, unpacked, self.server), files, begun)
+        try:
+            unpacked = await in_thread(work, executor=self.unpackers, stop=stop)
+            files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
+            await self.store.seal(item, staged, _record(job, fetched, unpacked, self.server), files, begun)
+        except BaseException:
+            # Also where it was ended between the two: without its records it is worth nothing.
+            await self.store.discard(staged)
+            raise
         return staged
 
 

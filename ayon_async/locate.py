@@ -150,13 +150,11 @@ def _locate_addon(item: Item, details: Details, server: AyonServer, platform: st
         return item.skipped(NO_CLIENT)
     checksum = _checksum(version.checksum or version.hash, version.checksum_algorithm, None, item)
 
-    def url(source: model.ServerSource) -> str:
-        if not source.filename:
-            raise InvalidItem(f"{item.label}: the server's source names neither a file nor a path.", hint)
-        return server.addon_url(item.name, item.version or "", source.filename)
+    def url(source: model.ServerSource) -> str | None:
+        return server.addon_url(item.name, item.version or "", source.filename) if source.filename else None
 
-    infos = model.decode_sources(version.client_source_info, item.label)
-    return _job(item, infos, checksum, version.size, server, platform, url)
+    sources = model.decode_sources(version.client_source_info, f"{item.label} in {server.url}/api/addons")
+    return _job(item, sources, checksum, version.size, server, platform, url)
 
 
 def _locate_package(item: Item, details: Details, server: AyonServer, platform: str) -> Job | ItemReport:
@@ -166,29 +164,34 @@ def _locate_package(item: Item, details: Details, server: AyonServer, platform: 
         raise InvalidItem(f"The server does not have the dependency package {item.name}.", hint)
     checksum = _checksum(package.checksum, package.checksum_algorithm, None, item)
     # A package with no source at all was uploaded to the server itself.
-    infos = model.decode_sources(package.sources or [{"type": "server"}], item.label)
+    where = f"{item.label} in {server.url}/api/desktop/dependencyPackages"
+    sources = model.decode_sources(package.sources or [{"type": "server"}], where)
 
-    def url(source: model.ServerSource) -> str:
+    def url(source: model.ServerSource) -> str | None:
         return server.dependency_package_url(source.filename or item.name)
 
-    return _job(item, infos, checksum, package.size, server, platform, url)
+    return _job(item, sources, checksum, package.size, server, platform, url)
 
 
 def _job(
     item: Item,
-    infos: tuple[model.SourceInfo, ...],
+    decoded: tuple[tuple[model.SourceInfo, ...], tuple[str, ...]],
     checksum: Checksum | None,
     size: int | None,
     server: AyonServer,
     platform: str,
-    server_url: Callable[[model.ServerSource], str],
+    server_url: Callable[[model.ServerSource], str | None],
 ) -> Job:
     sources = []
+    infos, problems = decoded
     for info in infos:
         own = _checksum(info.checksum or info.hash, info.checksum_algorithm, checksum, item)
         match info:
             case model.ServerSource():
                 location = server.path_url(info.path) if info.path else server_url(info)
+                if location is None:
+                    problems += (f"{item.label}: the server's source names neither a file nor a path.",)
+                    continue
                 described = {"type": "server", "filename": info.filename, "path": info.path}
                 sources.append(Source("server", location, {}, own, described))
             case model.HttpSource():
@@ -200,7 +203,7 @@ def _job(
                     sources.append(Source("filesystem", path, {}, own, {"type": "filesystem", "path": info.path}))
     if not sources:
         message = f"{item.label}: the server names no source that this version of ayon-async can use on {platform}."
-        raise InvalidItem(message, "Add a source on the server, or update ayon-async.")
+        raise InvalidItem(" ".join((message, *problems)), "Add a source on the server, or update ayon-async.")
     return Job(item, Archive(tuple(sources), size if size is None or size >= 0 else None))
 
 

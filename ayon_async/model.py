@@ -6,12 +6,13 @@ an `InvalidAnswer` that names the URL and the field. Facts read off AYON server 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-from ayon_async.errors import InvalidAnswer, InvalidItem
+from ayon_async.errors import InvalidAnswer
 
 T = TypeVar("T")
 
@@ -219,17 +220,16 @@ _SOURCE_TYPES: Mapping[str, type[SourceInfo]] = {
 }
 
 
-def decode_sources(raw: list[Any], where: str) -> tuple[SourceInfo, ...]:
-    """The sources of known types, in the server's order.
+def decode_sources(raw: list[Any], where: str) -> tuple[tuple[SourceInfo, ...], tuple[str, ...]]:
+    """The sources of known types, in the server's order, and what is wrong with those that can't be used.
 
     Args:
         raw: The list as decoded from JSON.
         where: What the list belongs to, for the message.
 
-    Raises:
-        InvalidItem: A source of a known type has a field of a wrong type.
     """
     sources: list[SourceInfo] = []
+    problems: list[str] = []
     for index, entry in enumerate(raw):
         kind = entry.get("type") if isinstance(entry, dict) else None
         cls = _SOURCE_TYPES.get(kind) if isinstance(kind, str) else None
@@ -238,9 +238,8 @@ def decode_sources(raw: list[Any], where: str) -> tuple[SourceInfo, ...]:
         try:
             sources.append(msgspec.convert(entry, cls))
         except msgspec.ValidationError as error:
-            message = f"Source {index + 1} of {where} can't be used: {error}"
-            raise InvalidItem(message, "Ask the studio's AYON administrator to mend it on the server.") from error
-    return tuple(sources)
+            problems.append(f"Source {index + 1} of {where} can't be used: {error}.")
+    return tuple(sources), tuple(problems)
 
 
 def decode(body: bytes, kind: type[T], url: str) -> T:
@@ -253,6 +252,41 @@ def decode(body: bytes, kind: type[T], url: str) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise InvalidAnswer(f"The answer of {url} is not as an AYON server gives it: {error}", hint) from error
+        problem = _with_keys(str(error), msgspec.json.decode(body), kind)
+        raise InvalidAnswer(f"The answer of {url} is not as an AYON server gives it: {problem}", hint) from error
     except msgspec.DecodeError as error:
         raise InvalidAnswer(f"The answer of {url} is not valid JSON: {error}", hint) from error
+
+
+_ANY_KEY = "[...]"
+
+
+def _with_keys(problem: str, content: Any, kind: type[Any]) -> str:
+    """The problem with the keys named that msgspec leaves out: it writes ``$.addons[...]`` for any key of a mapping.
+
+    A mapping is cut down to one key after the other, until the same problem shows.
+    """
+    original = problem
+    while _ANY_KEY in problem:
+        before = problem.partition(" - at `$")[2].partition(_ANY_KEY)[0]
+        holder = content
+        for name, index in re.findall(r"\.(\w+)|\[(\d+)\]|\['[^']*'\]", before):
+            holder = holder[name] if name else holder[int(index)] if index else next(iter(holder.values()))
+        entries = dict(holder)
+        for key, value in entries.items():
+            holder.clear()
+            holder[key] = value
+            if _problem(content, kind) == original:
+                break
+        else:
+            return problem
+        problem = problem.replace(_ANY_KEY, f"[{key!r}]", 1)
+    return problem
+
+
+def _problem(content: Any, kind: type[Any]) -> str | None:
+    try:
+        msgspec.convert(content, kind)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return None

@@ -63,5 +63,6 @@ async def repair(
         async with installing(server, store, ledger, jobs=jobs, rate=rate) as installer, asyncio.TaskGroup() as group:
             for job in work:
                 group.create_task(installer.install(job, held.get(job.item), damaged=True))
+        await store.sweep(frozenset(item.folder for item in damaged))
 
     return await tell(story, ledger)

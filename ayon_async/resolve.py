@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import unicodedata
@@ -118,6 +120,13 @@ def project_bundle_name(
     if bundle.is_archived:
         raise BundleError(f"The project bundle '{name}' is archived. Project bundles: {projects}.", "Ask for another.")
     return name
+
+
+def merge_key(bundles: model.Bundles, chosen: Chosen, name: str) -> str:
+    """What tells one merge of a project bundle from another: as long as it is the same, so is the server's answer."""
+    project = next(bundle for bundle in bundles.bundles if bundle.name == name)
+    content = [chosen.variant, chosen.bundle.name, chosen.bundle.addons, project.name, project.addons]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def merge_project(bundles: model.Bundles, chosen: Chosen, name: str, versions: Mapping[str, str]) -> Chosen:

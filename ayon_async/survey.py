@@ -16,10 +16,26 @@ from ayon_async.plan import Policy, locked_bundle, make_plan, pinned, without_ar
 from ayon_async.progress import Ledger
 from ayon_async.remote import compare
 from ayon_async.report import ItemReport, Remote
-from ayon_async.resolve import IN_DEVELOPMENT, Chosen, choose_bundle, merge_project, project_bundle_name, wanted_items
+from ayon_async.resolve import (
+    IN_DEVELOPMENT,
+    Chosen,
+    choose_bundle,
+    merge_key,
+    merge_project,
+    project_bundle_name,
+    wanted_items,
+)
 from ayon_async.server import AyonServer
 from ayon_async.store import Held, Store
 from ayon_async.transfer import probe
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """What the server made of a project's bundle, to be remembered: see `resolve.merge_key`."""
+
+    key: str
+    versions: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -31,6 +47,7 @@ class Survey:
         held: Items that are on disk.
         jobs: What is missing and can be fetched.
         has_client: Addons whose details were looked at, and whether they have anything to install.
+        merge: What the server made of a project's bundle, where it was asked.
         warnings: What a person should know.
         offline: Whether nobody asked the server.
     """
@@ -39,6 +56,7 @@ class Survey:
     held: dict[Item, Held]
     jobs: list[Job] = field(default_factory=list)
     has_client: dict[Item, bool] = field(default_factory=dict)
+    merge: Merge | None = None
     warnings: list[str] = field(default_factory=list)
     offline: bool = False
 
@@ -53,16 +71,18 @@ async def look(server: AyonServer, store: Store, choice: BundleChoice, policy: P
     """
     await store.check()
     warnings: list[str] = []
+    merge: Merge | None = None
     if policy.lock is None:
-        chosen = await _choose(server, choice)
+        chosen, merge = await _choose(server, store, choice)
         wanted = wanted_items(chosen.bundle, policy.platform)
     else:
         chosen, wanted = locked_bundle(policy.lock, policy.platform)
-        warnings += await _mention_active(server, choice, policy.lock)
+        warnings += await _mention_active(server, store, choice, policy.lock)
     ledger.begin(chosen.bundle.name, chosen.variant, [entry.item for entry in wanted])
     survey = Survey(
         chosen, await store.held(entry.item for entry in wanted if entry.outcome is None), warnings=warnings
     )
+    survey.merge = merge
     details: Details | None = None
     remote: dict[Item, Remote] = {}
     if policy.refresh or policy.remote:
@@ -87,25 +107,29 @@ async def look(server: AyonServer, store: Store, choice: BundleChoice, policy: P
     return survey
 
 
-async def _choose(server: AyonServer, choice: BundleChoice) -> Chosen:
+async def _choose(server: AyonServer, store: Store, choice: BundleChoice) -> tuple[Chosen, Merge | None]:
     user = (await server.me()).name if choice.dev else None
     bundles = await server.bundles()
     chosen = choose_bundle(bundles, choice, user)
     own = await server.project_bundles(choice.project) if choice.project else model.ProjectBundles()
     project = project_bundle_name(bundles, chosen, choice, own)
     if project is None:
-        return chosen
-    versions = await server.project_addons(chosen.studio_bundle, project, chosen.variant)
-    return merge_project(bundles, chosen, project, versions)
+        return chosen, None
+    key, asked = merge_key(bundles, chosen, project), None
+    versions = await store.merged(server.url, key)
+    if versions is None:
+        versions = await server.project_addons(chosen.studio_bundle, project, chosen.variant)
+        asked = Merge(key, versions)
+    return merge_project(bundles, chosen, project, versions), asked
 
 
-async def _mention_active(server: AyonServer, choice: BundleChoice, lock: Lock) -> list[str]:
+async def _mention_active(server: AyonServer, store: Store, choice: BundleChoice, lock: Lock) -> list[str]:
     """What a person should know of the server where a lock file decides."""
     words = []
     if lock.server != server.url:
         words.append(f"The lock file was made with {lock.server}, not with {server.url}.")
     try:
-        active = await _choose(server, choice)
+        active, _ = await _choose(server, store, choice)
     except BundleError as error:
         return [*words, f"{error.message} The lock file decides."]
     if active.bundle.name != lock.bundle:

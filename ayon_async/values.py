@@ -100,7 +100,7 @@ def file_path(value: object) -> Path:
 
 # --- what a variable's text stands for ------------------------------------------------------------------------------
 
-_WORDS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
 def word(text: str) -> object:

@@ -25,6 +25,7 @@ from typing import Any, TextIO
 try:
     from ayon_async import AyonAsyncError, AyonServer, BundleChoice, Snapshot, Store, SyncReport, sync
     from ayon_async.cli import interrupt
+    from ayon_async.cli.command import faults_told
     from ayon_async.cli.output import be_lenient
     from ayon_async.errors import AccessDenied, ServerError, UsageError
     from ayon_async.http import Timeouts, Tls
@@ -174,12 +175,16 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     code = 0
     try:
-        interrupt.run(preseed.run)
+        with faults_told():
+            interrupt.run(preseed.run)
     except interrupt.Stopped:
         stopped = interrupt.error()
         assert stopped is not None
         preseed.stop(stopped)
         code = stopped.exit_code
+    except AyonAsyncError as error:
+        preseed.stop(error)
+        code = error.exit_code
     interrupt.hold()
     code = code or next((report.exit_code for _, report in preseed.runs if not report.ok), 0)
     if options.json:

@@ -12,7 +12,10 @@ import pytest
 from ayon_async.version import __version__
 from cli_machine import Machine
 
-COMMANDS = ("sync", "status", "bundles", "login", "logout", "paths", "config", "exec", "demo")
+COMMANDS = (
+    *("sync", "status", "verify", "repair", "prune", "history", "lock"),
+    *("bundles", "login", "logout", "paths", "config", "exec", "demo"),
+)
 HEAVY = {"aiohttp", "rich", "keyring"}
 
 

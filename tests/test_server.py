@@ -236,7 +236,7 @@ WRONG_ANSWERS: list[tuple[Fault, type[AyonAsyncError], int, str]] = [
         Body(b'{"bundles": [{"name": "p", "addons": {"maya": 1.2}}]}', JSON),
         InvalidAnswer,
         3,
-        r"got `float` - at `\$.bundles\[0\].addons\[...\]`",
+        r"got `float` - at `\$.bundles\[0\].addons\['maya'\]`",
     ),
     (Status(500, "Internal"), InvalidAnswer, 3, "answered 500: Internal"),
     (Status(404, "Nope"), InvalidAnswer, 3, "answered 404: Nope"),

@@ -87,7 +87,7 @@ def _run(
     try:
         from ayon_async.cli.logs import logging_to
 
-        with logging_to(output) as log_to, _faults_told():
+        with logging_to(output) as log_to, faults_told():
             answer = do(output, log_to)
     except interrupt.Stopped:
         answer = _failure(name, interrupt.error(), server(), started)
@@ -97,7 +97,7 @@ def _run(
 
 
 @contextmanager
-def _faults_told() -> Iterator[None]:
+def faults_told() -> Iterator[None]:
     """The outermost place, where a fault of this program becomes an error like any other."""
     try:
         yield

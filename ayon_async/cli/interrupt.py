@@ -67,12 +67,12 @@ def _set_handlers(interrupt: Any, terminate: Any) -> None:
 
 def _arrived(number: int, _frame: FrameType | None) -> None:
     global _first
-    if _first is not None:
-        return  # it is ending already, and a second Ctrl-C makes no thread end sooner
-    _first = signal.Signals(number)
+    # While a task runs, a second Ctrl-C makes no thread end sooner.
+    again, _first = _first is not None, _first or signal.Signals(number)
     if _task is None:
-        raise Stopped
-    _task.get_loop().call_soon_threadsafe(_task.cancel)
+        raise Stopped  # each time: Python drops it where it comes in a finalizer or a weak reference's callback
+    if not again:
+        _task.get_loop().call_soon_threadsafe(_task.cancel)
 
 
 def error() -> Interrupted | None:
@@ -101,6 +101,8 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         with _woken_by_signals(loop):
             task: asyncio.Task[T] = loop.create_task(work())
             _task = task
+            if _first is not None:  # it came before, and what it raised was dropped
+                task.cancel()
             return loop.run_until_complete(task)
     except asyncio.CancelledError:
         raise Stopped from None

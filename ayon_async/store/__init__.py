@@ -162,6 +162,20 @@ class Store:
         await self.prepare("addon")
         await self._in_thread(lambda: index.write_clientless(root.clientless, server, items), root)
 
+    async def merged(self, server: str, key: str) -> dict[str, str] | None:
+        """What this server made of a project's bundle, where it is remembered; see `resolve.merge_key`."""
+        return await in_thread(index.read_merge, self._roots["addon"].merges, f"{server} {key}")
+
+    async def remember_merged(self, server: str, key: str, versions: Mapping[str, str]) -> None:
+        """Remember what this server made of a project's bundle, so that the next run need not ask.
+
+        Raises:
+            StoreError: It can't be written.
+        """
+        root = self._roots["addon"]
+        await self.prepare("addon")
+        await self._in_thread(lambda: index.write_merge(root.merges, f"{server} {key}", versions), root)
+
     async def installed(self) -> tuple[Installed, ...]:
         """Everything that was installed here, whatever bundle it belongs to.
 

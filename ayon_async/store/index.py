@@ -16,6 +16,8 @@ from ayon_async import fs
 from ayon_async.item import Item
 from ayon_async.store.record import Record, now
 
+_MERGES = 50
+
 
 def read(path: Path) -> dict[str, Any]:
     """The JSON object in a file; an empty one where the file is missing or damaged."""
@@ -102,3 +104,24 @@ def write_clientless(path: Path, server: str, items: Iterable[Item]) -> None:
     """
     pairs = sorted([item.name, item.version or ""] for item in items)
     fs.write_atomic(path, json.dumps({**read(path), server: pairs}).encode())
+
+
+# --- what the server made of a project's bundle ---------------------------------------------------------------------
+
+
+def read_merge(path: Path, key: str) -> dict[str, str] | None:
+    """The addon versions that a merge of this key resulted in, or None where it was not remembered."""
+    versions = read(path).get(key)
+    if not isinstance(versions, dict) or not all(isinstance(version, str) for version in versions.values()):
+        return None
+    return versions
+
+
+def write_merge(path: Path, key: str, versions: Mapping[str, str]) -> None:
+    """Remember a merge, and of those before it the last few.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    before = [(known, value) for known, value in read(path).items() if known != key]
+    fs.write_atomic(path, json.dumps(dict([*before[-_MERGES:], (key, dict(versions))])).encode())

@@ -70,6 +70,11 @@ class Root:
         return self.ours / "pending"
 
     @property
+    def merges(self) -> Path:
+        """What the server made of projects' bundles."""
+        return self.ours / "merges.json"
+
+    @property
     def list(self) -> Path:
         """The launcher's list of what it installed."""
         return self.path / _LISTS[self.kind]
