@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 
+from ayon_async.errors import StoreError
 from ayon_async.install import installing
 from ayon_async.item import Item
 from ayon_async.locate import Job
@@ -63,6 +65,7 @@ async def repair(
         async with installing(server, store, ledger, jobs=jobs, rate=rate) as installer, asyncio.TaskGroup() as group:
             for job in work:
                 group.create_task(installer.install(job, held.get(job.item), damaged=True))
-        await store.sweep(frozenset(item.folder for item in damaged))
+        with contextlib.suppress(StoreError):  # the next sync sweeps too
+            await store.sweep(frozenset(item.folder for item in damaged))
 
     return await tell(story, ledger)
