@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -180,8 +181,10 @@ async def learn_sizes(jobs: list[Job], server: AyonServer, ledger: Ledger, conne
     async def learn(job: Job) -> Job:
         archive = job.archive
         if archive.size is None:
-            async with gate:
-                probed = await probe(archive.sources[0], server)
+            source = archive.sources[0]
+            # A share costs no connection, and a dead one must not hold up one archive after the other.
+            async with contextlib.nullcontext() if source.kind == "filesystem" else gate:
+                probed = await probe(source, server)
             archive = replace(archive, probed=probed.size if probed else None)
         ledger[job.item].set(size=archive.expected)
         return replace(job, archive=archive)

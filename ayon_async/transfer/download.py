@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import os
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -17,7 +15,8 @@ from ayon_async.errors import AccessDenied, ChecksumMismatch, SourceUnavailable,
 from ayon_async.locate import Archive, Source
 from ayon_async.progress import Entry, Phase
 from ayon_async.server import AyonServer
-from ayon_async.threads import abandonable, in_thread
+from ayon_async.threads import in_thread
+from ayon_async.transfer.copying import copy
 from ayon_async.transfer.origins import Origins
 from ayon_async.transfer.pacing import Pacer
 from ayon_async.transfer.part import Part, Validator
@@ -30,7 +29,6 @@ SMALLEST_SPLIT = 256 * 1024
 """Bytes that are worth a connection of their own."""
 _SMALLEST_SHARE = 1 << 20
 _WORTH_SECONDS = 0.25
-_COPY = 1 << 20
 T = TypeVar("T")
 
 
@@ -102,12 +100,9 @@ class Download:
         """
         failures: list[TransferError | AccessDenied] = []
         for source in self._archive.sources:
-            last = source is self._archive.sources[-1]
             try:
-                if not last:
-                    self._means.origins.check(source)
                 await self._change_to(source)
-                await self._bring_verified(last=last)
+                await self._bring_verified()
                 return self._fetched(source)
             except (TransferError, AccessDenied) as error:
                 failures.append(error)
@@ -154,9 +149,9 @@ class Download:
 
     # --- the verdict ------------------------------------------------------------------------------------------------
 
-    async def _bring_verified(self, *, last: bool) -> None:
+    async def _bring_verified(self) -> None:
         while True:
-            await self._bring(last=last)
+            await self._bring()
             await self._settle()  # the last byte is on disk, but its thread may still be hashing
             self._entry.set(phase=Phase.VERIFYING)
             await self._catch_up()
@@ -199,9 +194,16 @@ class Download:
 
     # --- the bytes --------------------------------------------------------------------------------------------------
 
-    async def _bring(self, *, last: bool) -> None:
+    async def _bring(self) -> None:
         if self._source.kind == "filesystem":
-            await self._copy(Path(self._source.location))
+            await copy(
+                self._source,
+                self._part,
+                self._entry,
+                threads=self._means.writers,
+                patience=self._means.server.http.timeouts.silence,
+                start_over=self._start_over,
+            )
             return
         await self._take_up()
         # Attempts are counted since the last byte that brought us further than we had ever been: a server that always
@@ -230,10 +232,13 @@ class Download:
             attempt += 1
             if attempt > self._means.retries:
                 raise error
-            if not last:
-                self._means.origins.check(self._source)
+            self._check_origin()
             self._entry.set(phase=Phase.CONNECTING, attempt=attempt + 1, reason=error.message)
             await asyncio.sleep(backoff.delay(attempt, retry_after))
+
+    def _check_origin(self) -> None:
+        if self._source is not self._archive.sources[-1]:
+            self._means.origins.check(self._source)
 
     async def _take_up(self) -> None:
         """Go on with what an earlier run or another source left, if it is still the same archive."""
@@ -265,6 +270,7 @@ class Download:
             await asyncio.wait(self._helpers, return_when=asyncio.FIRST_COMPLETED)
             return
         async with self._means.pacer.connection():
+            self._check_origin()
             self._entry.set(phase=Phase.CONNECTING)
             while (piece := await self._next_piece()) is not None:
                 try:
@@ -366,43 +372,6 @@ class Download:
             pass  # the archive's own connection will ask for the same bytes
         except (StartOver, WrongSize, TransferError, AccessDenied):
             self._splits = False
-
-    # --- files ------------------------------------------------------------------------------------------------------
-
-    async def _copy(self, path: Path) -> None:
-        """Take the archive from a file, which may lie on a mount that never answers."""
-        silence = self._means.server.http.timeouts.silence
-        try:
-            file = await abandonable(lambda: path.open("rb", buffering=0), silence)
-            try:
-                state = await abandonable(lambda: os.fstat(file.fileno()), silence)
-                await self._take_up_copy(Validator.of_file(path, state), state.st_size)
-                for start, end in self._part.done.missing(state.st_size):
-                    await abandonable(functools.partial(file.seek, start), silence)
-                    while start < end:
-                        data = await abandonable(functools.partial(file.read, min(_COPY, end - start)), silence)
-                        if not data:
-                            message = f"{path} became shorter while it was copied."
-                            raise Truncated(message, "Sync again when it is complete.")
-                        await self._in_writer(functools.partial(self._part.write, [(start, data)]))
-                        self._entry.add(len(data))
-                        start += len(data)
-            finally:
-                await abandonable(file.close, silence)
-        except TimeoutError as error:
-            message = f"{path} did not answer within {silence:.0f} s."
-            raise SourceUnavailable(message, "Check that the share is there.") from error
-        except OSError as error:
-            message = f"{path} can't be read: {error.strerror or error}."
-            raise SourceUnavailable(message, "Check that the share is there.") from error
-
-    async def _take_up_copy(self, validator: Validator, size: int) -> None:
-        part = self._part
-        if part.done.spans and (part.size != size or (self._source.checksum is None and part.validator != validator)):
-            await self._start_over("the file changed")
-        part.size, part.validator = size, validator
-        self._entry.set(size=size, phase=Phase.DOWNLOADING)
-        self._entry.have(part.done.total)
 
     async def _in_writer(self, work: Callable[[], T]) -> T:
         return await in_thread(work, executor=self._means.writers)

@@ -27,7 +27,7 @@ class Origins:
         self._failures[origin(source.location)] = 0
 
     def check(self, source: Source) -> None:
-        """Ask before each use of a source where there is another one.
+        """Ask before each request where there is another source.
 
         Raises:
             SourceUnavailable: Its origin, other than AYON's, failed three times running.
