@@ -77,12 +77,12 @@ def _showing(setup: Setup) -> Iterator[Watcher | None]:
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("verifying"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Bars(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bars:
         task = bars.add_task("", total=None)
 
         def watch(progress: Progress) -> None:
             with contextlib.suppress(OSError):  # the terminal was closed
-                bars.update(task, total=progress.size, completed=progress.bytes_done)
+                bars.update(task, total=progress.size, completed=progress.bytes_done, refresh=True)
 
         yield watch
 
