@@ -156,7 +156,8 @@ async def test_the_last_snapshot_has_every_outcome(dev: DevServer, tmp_path: Pat
         (BundleChoice("staging"), ["/api/bundles"]),
         (BundleChoice(dev=True), ["/api/users/me", "/api/bundles"]),
         (BundleChoice(project="plain"), ["/api/bundles", "/api/projects/plain"]),
-        (BundleChoice(project_bundle="__project__demo__production"), ["/api/bundles", "/api/settings"]),
+        (BundleChoice(project="demo"), ["/api/bundles", "/api/projects/demo"]),
+        (BundleChoice(project_bundle="__project__demo__production"), ["/api/bundles"]),
         (BundleChoice(project_bundle="prod"), ["/api/bundles"]),
     ],
 )
