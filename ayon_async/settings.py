@@ -89,6 +89,9 @@ SETTINGS = (
     Setting("addons_dir", file_path, "folder of addons alone", None, "AYON_ADDONS_DIR"),
     Setting("dependencies_dir", file_path, "folder of dependency packages alone", None, "AYON_DEPENDENCIES_DIR"),
     Setting("launcher_layout", switch, "share the AYON launcher's own folder", "--launcher-layout", default=False),
+    Setting("trust_store", switch, "use folders that other users could write", "--trust-store", default=False),
+    Setting("store_owner", line, "user, besides you and root, who may own the store"),
+    Setting("group_writable", switch, "let the group write what is installed", "--group-writable", default=False),
     Setting("platform", platform_name, "whose dependency package: windows, linux, darwin", "--platform"),
     Setting("jobs", whole_number(1, 16), "connections used at once, at the most", "--jobs", default=8),
     Setting("limit_rate", rate, "bytes per second at the most, such as 2M", "--limit-rate"),
@@ -167,6 +170,9 @@ class Settings:
     addons_dir: Path | None
     dependencies_dir: Path | None
     launcher_layout: bool
+    trust_store: bool
+    store_owner: str | None
+    group_writable: bool
     platform: Platform
     jobs: int
     limit_rate: float | None

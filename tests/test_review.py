@@ -14,6 +14,7 @@ from aiohttp import web
 from ayon_async import AyonServer, BundleChoice, model
 from ayon_async.devserver import DevServer, tiny_studio
 from ayon_async.errors import InvalidAnswer, ServerUnreachable
+from cli_machine import Machine
 from studios import RIGHT, addon, reached, states, studio, synced
 
 SWALLOWED = """
@@ -120,3 +121,15 @@ def test_a_wrong_type_is_named_with_its_key(body: bytes, kind: type[Any], field:
 def test_a_signal_that_python_drops_still_ends_the_run() -> None:
     ended = subprocess.run([sys.executable, "-c", SWALLOWED], timeout=30, stderr=subprocess.PIPE, check=False)
     assert ended.returncode == 130, ended.stderr.decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such rights")
+async def test_a_store_that_all_may_write_is_refused_until_it_is_trusted(tmp_path: Path) -> None:
+    async with DevServer(tiny_studio()) as dev:
+        machine = Machine(tmp_path, dev.url)
+        assert (await machine.call("sync")).code == 0
+        (machine.storage / "addons").chmod(0o777)
+        refused = await machine.call("sync", "--json")
+        assert refused.code == 1
+        assert f"chmod o-w {machine.storage / 'addons'}" in refused.document["error"]["hint"]
+        assert (await machine.call("sync", "--json", "--trust-store")).code == 0

@@ -44,6 +44,8 @@ def execute(
     project: options.Project = None,
     storage_dir: options.StorageDir = None,
     launcher_layout: options.LauncherLayout = False,
+    trust_store: options.TrustStore = False,
+    group_writable: options.GroupWritable = False,
     jobs: options.Jobs = None,
     limit_rate: options.LimitRate = None,
     start_jitter: options.StartJitter = None,

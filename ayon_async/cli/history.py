@@ -20,6 +20,7 @@ def history(
     ctx: typer.Context,
     storage_dir: options.StorageDir = None,
     launcher_layout: options.LauncherLayout = False,
+    trust_store: options.TrustStore = False,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,

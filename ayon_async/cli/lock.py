@@ -27,6 +27,8 @@ def lock(
     platform: options.Platform = None,
     storage_dir: options.StorageDir = None,
     launcher_layout: options.LauncherLayout = False,
+    trust_store: options.TrustStore = False,
+    group_writable: options.GroupWritable = False,
     jobs: options.Jobs = None,
     limit_rate: options.LimitRate = None,
     as_json: options.AsJson = False,

@@ -18,6 +18,7 @@ def prune(
     server: options.Server = None,
     storage_dir: options.StorageDir = None,
     launcher_layout: options.LauncherLayout = False,
+    trust_store: options.TrustStore = False,
     keep: Annotated[
         int | None,
         typer.Option(

@@ -19,6 +19,8 @@ def repair(
     server: options.Server = None,
     storage_dir: options.StorageDir = None,
     launcher_layout: options.LauncherLayout = False,
+    trust_store: options.TrustStore = False,
+    group_writable: options.GroupWritable = False,
     jobs: options.Jobs = None,
     limit_rate: options.LimitRate = None,
     as_json: options.AsJson = False,

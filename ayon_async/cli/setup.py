@@ -54,10 +54,22 @@ class Setup:
 
     @property
     def store(self) -> Store:
-        """The store that the settings mean."""
-        from ayon_async.store import Store
+        """The store that the settings mean.
 
-        return Store(self.paths.addons, self.paths.dependencies)
+        Raises:
+            SettingsError: There is no user of the name that the setting store_owner has.
+        """
+        from ayon_async.store import Store
+        from ayon_async.store.guard import user_id
+
+        settings = self.settings
+        return Store(
+            self.paths.addons,
+            self.paths.dependencies,
+            owner=user_id(settings.store_owner),
+            trusted=settings.trust_store,
+            group_writable=settings.group_writable,
+        )
 
     def server(self, token: str | None = None) -> AyonServer:
         """The server, not yet opened, with the key of the environment or else this token.

@@ -23,6 +23,7 @@ def status(
     platform: options.Platform = None,
     storage_dir: options.StorageDir = None,
     launcher_layout: options.LauncherLayout = False,
+    trust_store: options.TrustStore = False,
     remote: Annotated[
         bool, typer.Option("--remote", help="Ask whether archives may have changed on the server as well.")
     ] = False,

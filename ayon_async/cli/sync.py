@@ -30,6 +30,8 @@ def sync(
     platform: options.Platform = None,
     storage_dir: options.StorageDir = None,
     launcher_layout: options.LauncherLayout = False,
+    trust_store: options.TrustStore = False,
+    group_writable: options.GroupWritable = False,
     jobs: options.Jobs = None,
     limit_rate: options.LimitRate = None,
     start_jitter: options.StartJitter = None,

@@ -24,6 +24,7 @@ def verify(
     ctx: typer.Context,
     storage_dir: options.StorageDir = None,
     launcher_layout: options.LauncherLayout = False,
+    trust_store: options.TrustStore = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Look at sizes and times, and read only what was written to since.")
     ] = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -11,10 +12,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ayon_async.errors import StoreError
+from ayon_async.errors import SettingsError, StoreError
 from ayon_async.item import Item
 from ayon_async.store.layout import Root
 from ayon_async.store.staging import has_complete
+
+
+def user_id(name: str | None) -> int | None:
+    """The number of the user of this name, who may also be given by number; None for None.
+
+    Raises:
+        SettingsError: There is no such user.
+    """
+    if name is None or name.isdecimal():
+        return None if name is None else int(name)
+    if sys.platform != "win32":
+        import pwd
+
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_uid
+    raise SettingsError(f"store_owner names the user {name!r}, whom this machine does not know.", "Give the user's id.")
 
 
 def check_neighbours(roots: Iterable[Root], owner: int | None) -> None:
