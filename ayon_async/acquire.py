@@ -11,7 +11,7 @@ from ayon_async.locate import Job
 from ayon_async.progress import Entry, Phase
 from ayon_async.store import Store
 from ayon_async.threads import in_thread
-from ayon_async.transfer import Fetched, Transfers, remove_part
+from ayon_async.transfer import Fetched, Transfers, detach_part, remove_part
 
 
 @asynccontextmanager
@@ -34,7 +34,7 @@ async def acquired(
         async with store.lease(job.item.kind, part.stem, lambda: entry.set(phase=Phase.WAITING)) as lease:
             if lease.taken_over:
                 # Its former holder may come back and write on into the file that it has open: let it have that one.
-                await in_thread(remove_part, part)
+                await in_thread(detach_part, part)
             fetched = await transfers.fetch(job.archive, part, entry, whole=whole)
             try:
                 with fetched.file:  # closed before it is removed: Windows removes no open files

@@ -27,6 +27,9 @@ _O_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _O_BINARY | _O_NOFOLLOW | _O_CLOEXEC
 _PART_FILE = os.O_RDWR | os.O_CREAT | _O_BINARY | _O_NOFOLLOW | _O_CLOEXEC
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK})
+_NO_COPY_HERE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM})
+_COPY_IN_KERNEL = 16 << 20
+_COPY = 1 << 20
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 StrPath = str | os.PathLike[str]  # strings spare the making of a Path where there are thousands of files
@@ -95,6 +98,32 @@ def read_at(fd: int, count: int, position: int) -> bytes:
         os.lseek(fd, position, os.SEEK_SET)
         return os.read(fd, count)
     return os.pread(fd, count, position)
+
+
+def copy(source: int, fd: int, before_each: Callable[[], None] = lambda: None) -> None:
+    """Copy one open file's rest to another one: by the file system itself where it can, which may cost no room at all.
+
+    Args:
+        source: Descriptor of the file to read.
+        fd: Descriptor of the file to write.
+        before_each: Called before each step of a few MiB; may raise to end it.
+    """
+    in_kernel = hasattr(os, "copy_file_range")
+    while True:
+        before_each()
+        if in_kernel:
+            try:
+                if not os.copy_file_range(source, fd, _COPY_IN_KERNEL):
+                    return
+                continue
+            except OSError as error:
+                if error.errno not in _NO_COPY_HERE:
+                    raise
+                in_kernel = False
+        data = os.read(source, _COPY)
+        if not data:
+            return
+        write(fd, data)
 
 
 def flush(fd: int) -> None:

@@ -167,6 +167,20 @@ async def test_two_hosts_without_locks(zygote: Zygote, server: DevServer, machin
     assert leftovers(machine.storage) == []
 
 
+async def test_what_a_dead_holder_had_is_gone_on_with(zygote: Zygote, tmp_path: Path) -> None:
+    async with DevServer(STUDIO) as server:
+        machine = Machine(tmp_path, server.url)
+        how: dict[str, Any] = {"no_flock": True, "constants": HURRY}
+        step = ("write_at", "addons/.ayon-async/parts/*.part", 3)
+        assert (await zygote.run(machine, "sync", "--jobs", "1", kill=step, **how)).code == -signal.SIGKILL
+        had = max(path.stat().st_size for path in machine.storage.glob("addons/.ayon-async/parts/*.part"))
+        assert had > 2_000_000
+        server.forget_requests()
+        assert (await zygote.run(machine, "sync", "--jobs", "1", **how)).code == 0
+        assert server.bytes_asked("/addons/core/*") < 3_000_000 - had + 2 * 1024 * 1024 - 1_000_000
+        assert leftovers(machine.storage) == []
+
+
 def test_takeover_takes_half_a_minute_at_the_most() -> None:
     """A holder has many chances to be seen alive before that, and who waits sees at once when it stood still."""
     assert lease.STANDS_STILL + lease.COUNT_EVERY + 2 * lease.POLL < 30
@@ -226,21 +240,39 @@ async def test_stopped_owner_that_returns(zygote: Zygote, tmp_path: Path, moment
     await stop_and_return(zygote, tmp_path, moment, no_flock)
 
 
-@pytest.mark.parametrize("moment", ["write a member", pytest.param("write the part", marks=pytest.mark.slow)])
-async def test_stopped_owner_that_returns_while_another_is_at_it(zygote: Zygote, tmp_path: Path, moment: str) -> None:
+async def test_stopped_owner_that_returns_while_another_is_at_it(zygote: Zygote, tmp_path: Path) -> None:
+    """Both are at the same item, each with what is its own; whoever is first wins."""
     async with DevServer(STUDIO) as server:
         machine = Machine(tmp_path, server.url)
         leave_unfinished(machine.storage)
-        owner = zygote.start(machine, "sync", "--json", "--jobs", "1", stop=STEPS[moment], constants=HURRY)
+        owner = zygote.start(machine, "sync", "--json", stop=STEPS["write the part"], constants=HURRY)
         await owner.stopped()
         server.forget_requests()
-        server.faults.add("/addons/core/*", Slow(2_000_000))
-        other = zygote.start(machine, "sync", "--json", "--jobs", "1", constants=HURRY)
-        await until(lambda: server.bytes_sent("/addons/core/*") > 1_000_000)
+        server.faults.add("/addons/core/*", Slow(1_000_000))
+        other = zygote.start(machine, "sync", "--json", constants=HURRY)
+        await until(lambda: server.bytes_sent("/addons/core/*") > 300_000)
         await owner.send(signal.SIGCONT)
         for process in (owner, other):
             ended = await process.ended()
             assert ended.code == 0, ended.err
+        assert (await zygote.run(machine, "sync", "--json")).document["bytes_downloaded"] == 0
+        assert leftovers(machine.storage) == []
+
+
+async def test_stopped_owner_whose_own_work_was_cleared_away(zygote: Zygote, tmp_path: Path) -> None:
+    """It waits for what the others make of it; they are stopped in turn, and it takes over again."""
+    async with DevServer(STUDIO) as server:
+        machine = Machine(tmp_path, server.url)
+        one = zygote.start(machine, "sync", "--json", stop=STEPS["write a member"], constants=HURRY)
+        await one.stopped()
+        two = zygote.start(machine, "sync", "--json", stop=STEPS["flush the members"], constants=HURRY)
+        await two.stopped()
+        await one.send(signal.SIGCONT)
+        first = await one.ended()
+        assert (first.code, first.states["core"]) == (0, "installed"), first.err
+        await two.send(signal.SIGCONT)
+        second = await two.ended()
+        assert (second.code, second.states["core"]) == (0, "up_to_date"), second.err
         assert (await zygote.run(machine, "sync", "--json")).document["bytes_downloaded"] == 0
         assert leftovers(machine.storage) == []
 

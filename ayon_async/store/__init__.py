@@ -26,7 +26,7 @@ from ayon_async.store import ground, guard, history, index, processes, seen, sta
 from ayon_async.store.guard import Need, Room
 from ayon_async.store.history import History, State
 from ayon_async.store.layout import Root
-from ayon_async.store.lease import Lease, Leases
+from ayon_async.store.lease import Holder, Lease, Leases
 from ayon_async.store.listing import Installed, installed
 from ayon_async.store.record import (
     File,
@@ -87,6 +87,7 @@ class Store:
             "addon": Root("addon", addons.absolute()),
             "dependency_package": Root("dependency_package", dependencies.absolute()),
         }
+        self._holder = Holder()
         self._leases: dict[Kind, Leases] = {}
         self._owner = owner
         self._trusted = trusted
@@ -267,8 +268,8 @@ class Store:
         if kind in self._leases:
             return
         root = self._roots[kind]
-        make = functools.partial(ground.lay, root, group_writable=self.group_writable)
-        self._leases[kind] = await self._in_thread(make, root)
+        make = functools.partial(ground.lay, root, self._holder, group_writable=self.group_writable)
+        self._leases.setdefault(kind, await self._in_thread(make, root))  # several items may be first at once
 
     @asynccontextmanager
     async def lease(self, kind: Kind, name: str, waiting: Callable[[], None]) -> AsyncIterator[Lease]:

@@ -9,14 +9,15 @@ from pathlib import Path
 from ayon_async import fs
 from ayon_async.errors import StoreError
 from ayon_async.store.layout import Root
-from ayon_async.store.lease import Leases
+from ayon_async.store.lease import Holder, Leases
 from ayon_async.store.marker import agree
 
 
-def lay(root: Root, *, group_writable: bool) -> Leases:
+def lay(root: Root, holder: Holder, *, group_writable: bool) -> Leases:
     """Make the folders for items of one kind, where they are missing; returns the leases.
 
     Args:
+        holder: Who is to hold them.
         group_writable: Whether the store's group may write there: what is private is then the group's.
 
     Raises:
@@ -34,7 +35,7 @@ def lay(root: Root, *, group_writable: bool) -> Leases:
     if group_writable:
         for folder in (root.bundles, root.seen):
             _make(folder, shared)
-    return Leases(root.locks, agree(root.marker).locks, 0o660 if group_writable else 0o600)
+    return Leases(root.locks, agree(root.marker).locks, 0o660 if group_writable else 0o600, holder)
 
 
 def _make(folder: Path, mode: int) -> None:

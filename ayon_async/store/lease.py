@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
@@ -30,6 +30,7 @@ from ayon_async.threads import in_thread
 POLL = 0.2
 COUNT_EVERY = 2.0
 _ENDING = ".lease"
+_PRIVATE = 0o600
 STANDS_STILL = 20.0
 """Seconds without counting after which a holder is taken to be dead; it may be stopped and come back, harmlessly."""
 
@@ -92,6 +93,19 @@ def left_behind(folder: Path) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds leases, and whom it knows to be dead: who stood still with one lease stands still with all.
+
+    Attributes:
+        id: Of this one; no other ever has the same.
+        dead: Others' ids.
+    """
+
+    id: bytes = field(default_factory=lambda: uuid.uuid4().hex.encode())
+    dead: set[bytes] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
 class Leases:
     """The leases of one folder of a store.
 
@@ -99,11 +113,13 @@ class Leases:
         folder: Where their files lie.
         protocol: The store's.
         mode: Permission bits of their files.
+        holder: Who is to hold them.
     """
 
     folder: Path
     protocol: Protocol
     mode: int
+    holder: Holder
 
     @asynccontextmanager
     async def hold(self, name: str, waiting: Callable[[], None]) -> AsyncIterator[Lease]:
@@ -123,8 +139,10 @@ class Leases:
             yield lease
         finally:
             counting.cancel()
-            await asyncio.wait([counting])
-            await in_thread(lease.give_back)
+            try:
+                await asyncio.wait([counting])
+            finally:
+                await in_thread(lease.give_back)
 
     @contextlib.contextmanager
     def hold_now(self, name: str) -> Iterator[bool]:
@@ -143,6 +161,20 @@ class Leases:
             if lease is not None:
                 lease.give_back()
 
+    def remove_if_dead(self, name: str) -> None:
+        """Remove the lease of this name if its holder is known to be dead.
+
+        Raises:
+            StoreError, OSError: As above.
+        """
+        path = self._path(name)
+        if self.protocol == "counter":
+            state = _look_at(path)
+            if state[: len(self.holder.id)] in self.holder.dead:
+                _take_away(path, state)
+        elif sys.platform != "win32":
+            _remove_if_dead(path)
+
     async def _wait(self, name: str, waiting: Callable[[], None]) -> Lease:
         taken_over, told = False, False
         seen, since = b"", time.monotonic()
@@ -151,8 +183,12 @@ class Leases:
             state = await in_thread(_look_at, path)
             if state != seen:
                 seen, since = state, time.monotonic()
-            elif time.monotonic() - since >= STANDS_STILL:
-                taken_over = await in_thread(_take_away, path, seen) or taken_over
+            holder = state[: len(self.holder.id)]
+            if holder in self.holder.dead or time.monotonic() - since >= STANDS_STILL:
+                if await in_thread(_take_away, path, state):
+                    self.holder.dead.add(holder)
+                    taken_over = True
+                continue
             if not told:
                 waiting()
                 told = True
@@ -184,7 +220,9 @@ class Leases:
             return None
         lease = Lease(path, fd)
         try:
-            fs.write(fd, uuid.uuid4().hex.encode())  # the next holder's file may get the same number
+            if self.mode != _PRIVATE:
+                fs.set_mode(path, self.mode)  # whatever the umask
+            fs.write(fd, self.holder.id)
             lease.count(0)
             if self.protocol == "flock" and not (_lock(fd, path) and not lease.is_lost()):
                 os.close(fd)  # who looks for the dead was faster

@@ -75,8 +75,7 @@ def sweep(root: Root, leases: Leases, leftovers: Leftovers, keep: Set[str]) -> N
             if mine and _is_worthless(path.with_suffix(".part"), leftovers.oldest):
                 fs.remove(path)
     for name in leftovers.leases:
-        with leases.hold_now(name):
-            pass  # who gives it back removes it
+        leases.remove_if_dead(name)
 
 
 def _worthless_parts(root: Root, oldest: float) -> tuple[Path, ...]:

@@ -22,10 +22,10 @@ from ayon_async.threads import in_thread
 from ayon_async.transfer.download import Download, Fetched, Means
 from ayon_async.transfer.origins import Origins
 from ayon_async.transfer.pacing import WINDOW, Pacer
-from ayon_async.transfer.part import Part, Validator, remove_part
+from ayon_async.transfer.part import Part, Validator, detach_part, remove_part
 from ayon_async.transfer.probe import Probe, probe
 
-__all__ = ["Fetched", "Probe", "Transfers", "Validator", "probe", "remove_part"]
+__all__ = ["Fetched", "Probe", "Transfers", "Validator", "detach_part", "probe", "remove_part"]
 
 _WRITERS = 2
 

@@ -195,3 +195,29 @@ def remove_part(path: Path) -> None:
         for leftover in path.parent.glob(f".{path.stem}.json.*"):
             fs.remove(leftover)
         fs.remove(path)
+
+
+def detach_part(path: Path) -> None:
+    """Give a part a file of its own: a former writer may come back and write on into the one that it has open.
+
+    Where it can't be copied it is gone.
+
+    Raises:
+        StoreError: It can't even be removed.
+    """
+    temporary = fs.temporary_name(path)
+    try:
+        source = fs.open_to_read(path)
+        try:
+            fd = fs.open_new(temporary, 0o600)
+            try:
+                fs.copy(source, fd)
+            finally:
+                os.close(fd)
+        finally:
+            os.close(source)
+        fs.replace(temporary, path)
+    except OSError:
+        with _explained(path):
+            fs.remove(temporary)
+        remove_part(path)
