@@ -29,6 +29,7 @@ from ayon_async.resolve import (
 from ayon_async.server import AyonServer
 from ayon_async.store import Held, Store
 from ayon_async.transfer import probe
+from ayon_async.transfer.pacing import MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,7 @@ def settle(outcomes: Iterable[ItemReport], ledger: Ledger, survey: Survey) -> No
 
 async def learn_sizes(jobs: list[Job], server: AyonServer, ledger: Ledger, connections: int) -> list[Job]:
     """The jobs with the sizes that the server did not give, where the archives' own sources give them."""
-    gate = asyncio.Semaphore(max(1, connections))
+    gate = asyncio.Semaphore(min(max(1, connections), MOST))
 
     async def learn(job: Job) -> Job:
         archive = job.archive

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,16 +19,22 @@ class Proxy:
         port: Where it listens on this machine.
         heads: Request line and headers of what it was asked, in lower case.
         refuses: Status line that it answers everything with, or an empty string.
+        passed: Bytes that went to clients, with the time at which they had gone.
     """
 
     port: int
     heads: list[str] = field(default_factory=list)
     refuses: str = ""
+    passed: list[tuple[float, int]] = field(default_factory=list)
 
 
 @asynccontextmanager
-async def forward_proxy() -> AsyncIterator[Proxy]:
-    """A proxy on a free port."""
+async def forward_proxy(buffer: int = 1 << 20) -> AsyncIterator[Proxy]:
+    """A proxy on a free port.
+
+    Args:
+        buffer: Bytes that may wait in the system on their way to each client.
+    """
     proxy = Proxy(0)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -34,8 +42,11 @@ async def forward_proxy() -> AsyncIterator[Proxy]:
             await _serve(proxy, reader, writer)
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+    listening.bind(("127.0.0.1", 0))
+    server = await asyncio.start_server(serve, sock=listening)
+    proxy.port = listening.getsockname()[1]
     async with server:
         yield proxy
 
@@ -57,12 +68,14 @@ async def _serve(proxy: Proxy, reader: asyncio.StreamReader, writer: asyncio.Str
     else:
         rest = head.partition("\r\n")[2].replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
         back.write(f"{method} /{path} {version}\r\n{rest}".encode("latin-1"))
-    await asyncio.gather(_pump(reader, back), _pump(there, writer))
+    await asyncio.gather(_pump(reader, back, []), _pump(there, writer, proxy.passed))
 
 
-async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter, passed: list[tuple[float, int]]) -> None:
+    target.transport.set_write_buffer_limits(0)
     with contextlib.suppress(ConnectionError):
-        while data := await source.read(65536):
+        while data := await source.read(16384):
             target.write(data)
             await target.drain()
+            passed.append((time.monotonic(), len(data)))
     target.close()

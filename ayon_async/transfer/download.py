@@ -255,7 +255,7 @@ class Download:
         await self._catch_up()
 
     async def _probe(self) -> Probe | None:
-        async with self._means.pacer.connection():
+        async with self._means.pacer.connection(self._expected):
             return await probe(self._source, self._means.server)
 
     async def _look_again(self) -> None:
@@ -269,7 +269,7 @@ class Download:
         if not self._gaps():
             await asyncio.wait(self._helpers, return_when=asyncio.FIRST_COMPLETED)
             return
-        async with self._means.pacer.connection():
+        async with self._means.pacer.connection(self._expected):
             self._check_origin()
             self._entry.set(phase=Phase.CONNECTING)
             while (piece := await self._next_piece()) is not None:

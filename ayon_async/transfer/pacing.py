@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -20,6 +20,8 @@ _BURST = 0.1
 _IN_KERNEL = 0.2
 """Seconds of a limited rate that may wait in the operating system's buffers, all connections together."""
 _SMALLEST_BUFFER = 8192
+_LINE_UP = 0.03
+"""Seconds that the first ones wait, so that the largest is among them."""
 
 
 class Climb:
@@ -99,7 +101,9 @@ class Pacer:
         self._throttle = Throttle(rate)
         self._idle = idle
         self._active = 0
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap, the largest first
+        self._asked = 0
+        self._lined_up = False
         self._hold_until = 0.0
         self._window: tuple[float, int] | None = None
         self._total = 0
@@ -121,9 +125,13 @@ class Pacer:
         return time.monotonic() < self._hold_until
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[None]:
-        """Wait for one's turn and hold a connection."""
-        await self._turn()
+    async def connection(self, size: int | None) -> AsyncIterator[None]:
+        """Wait for one's turn and hold a connection.
+
+        Args:
+            size: Of the archive in bytes; the largest come first, those of which it is not known last.
+        """
+        await self._turn(size or 0)
         try:
             while (wait := self._hold_until - time.monotonic()) > 0:  # noqa: ASYNC110 - it may be moved meanwhile
                 await asyncio.sleep(wait)
@@ -131,20 +139,24 @@ class Pacer:
         finally:
             self.release()
 
-    async def _turn(self) -> None:
-        if not self._queue and self._active < self.climb.allowed:
-            self._active += 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
+    async def _turn(self, size: int) -> None:
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._asked += 1
+        if self._asked == 1:
+            loop.call_later(_LINE_UP, self._open)
+        heapq.heappush(self._queue, (-size, self._asked, turn))
+        self._hand_out()
         try:
             await turn
         except asyncio.CancelledError:
-            if turn in self._queue:
-                self._queue.remove(turn)
-            elif not turn.cancelled():
+            if not turn.cancelled():
                 self.release()  # it was our turn already
             raise
+
+    def _open(self) -> None:
+        self._lined_up = True
+        self._hand_out()
 
     def take_spare(self) -> None:
         """Hold a connection that is spare; to be given back by `release`."""
@@ -156,9 +168,9 @@ class Pacer:
         self._hand_out()
 
     def _hand_out(self) -> None:
-        while self._queue and self._active < self.climb.allowed:
-            turn = self._queue.popleft()
-            if not turn.done():
+        while self._queue and self._lined_up and self._active < self.climb.allowed:
+            _, _, turn = heapq.heappop(self._queue)
+            if not turn.done():  # who was cancelled wants no turn
                 self._active += 1
                 turn.set_result(None)
         if self.spare:
