@@ -60,6 +60,8 @@ def main(arguments: list[str]) -> int:
         if subprocess.run([python, "-m", *check], cwd=CHECKOUT, env=env, check=False).returncode
     ]
     with tempfile.TemporaryDirectory(prefix="ayon-async-tests-", ignore_cleanup_errors=True) as folder:
+        # Tests that give up root's rights have to get to their own folders in it.
+        Path(folder).chmod(0o711)
         places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(Path(folder).resolve()))
         tests = [python, "-m", "pytest", "--numprocesses", "auto", "-r", "s", *arguments]
         code = subprocess.run(tests, cwd=CHECKOUT, env={**env, **places}, check=False).returncode

@@ -18,7 +18,11 @@ def test_every_public_name_is_there() -> None:
 
 @pytest.mark.parametrize("names", list(itertools.permutations(("sync", "status", "Store"))))
 def test_the_order_of_imports_does_not_matter(names: tuple[str, ...]) -> None:
-    code = f"import ayon_async.cli.sync\nfrom ayon_async import {', '.join(names)}\nassert callable(sync) and callable(status)"
+    code = f"""
+import ayon_async.cli.sync
+from ayon_async import {", ".join(names)}
+assert callable(sync) and callable(status)
+"""
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

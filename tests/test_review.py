@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 
 from ayon_async import AyonServer, BundleChoice, model
-from ayon_async.devserver import DevServer, tiny_studio
+from ayon_async.devserver import DevServer, addon, tiny_studio
 from ayon_async.errors import InvalidAnswer, ServerUnreachable
 from cli_machine import Machine
-from studios import RIGHT, addon, reached, states, studio, synced
+from studios import RIGHT, reached, states, studio, synced
 
 SWALLOWED = """
 import asyncio, os, signal
