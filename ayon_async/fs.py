@@ -54,9 +54,25 @@ def open_to_read(path: StrPath) -> int:
     return os.open(long_path(path), os.O_RDONLY | _O_BINARY | _O_NOFOLLOW | _O_CLOEXEC | _O_NONBLOCK)
 
 
+def read_small(path: Path) -> bytes:
+    """What is in a small file, which must not be a link."""
+    fd = open_to_read(path)
+    try:
+        return os.read(fd, 1 << 20)
+    finally:
+        os.close(fd)
+
+
 def open_part(path: Path) -> int:
-    """Open a file for reading and writing, private to this user, created where missing, never through a link."""
-    return os.open(long_path(path), _PART_FILE, 0o600)
+    """Open a file for reading and writing, private to this user, created where missing, never through a link.
+
+    One that another user left in a folder that both may write is removed, since it can't be gone on with.
+    """
+    try:
+        return os.open(long_path(path), _PART_FILE, 0o600)
+    except PermissionError:
+        remove(path)
+        return os.open(long_path(path), _PART_FILE, 0o600)
 
 
 def open_lease(path: Path) -> int:
@@ -132,9 +148,11 @@ def flush(fd: int) -> None:
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o644, *, flushed: bool = True) -> None:
-    """Create a small file that must not exist yet, on the device when this returns if it is to be flushed."""
+    """Create a small file that must not exist yet, of just this mode, on the device if it is to be flushed."""
     fd = open_new(path, mode)
     try:
+        if sys.platform != "win32" and mode & ~os.fstat(fd).st_mode:
+            set_mode(path, mode)  # the umask withheld some of it
         write(fd, data)
         if flushed:
             flush(fd)

@@ -20,6 +20,11 @@ def line(value: object) -> str:
     return value.strip()
 
 
+def user(value: object) -> str:
+    """A user's name, or number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else line(value)
+
+
 def secret(value: object) -> str:
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError("must be ASCII text without spaces")

@@ -92,6 +92,7 @@ class Store:
         self._owner = owner
         self._trusted = trusted
         self.group_writable = group_writable
+        self._file_mode = 0o664 if group_writable else 0o644
 
     @classmethod
     def at(cls, storage_dir: Path | str) -> Store:
@@ -122,7 +123,7 @@ class Store:
                     hint = "Choose another one with --storage-dir."
                     raise StoreError(f"The store's folder {root.path} is a file.", hint)
             if not self._trusted:
-                guard.check_neighbours(self._roots.values(), self._owner)
+                guard.check_neighbours(self._roots.values(), self._owner, group_writable=self.group_writable)
 
         await self._in_thread(check, self._roots["addon"])
 
@@ -434,7 +435,7 @@ class Store:
             if await self._in_thread(lacks, root):
                 await self.prepare(root.kind)
                 async with self.lease(root.kind, ".lists", lambda: None):
-                    await self._in_thread(functools.partial(_merge, root, records), root)
+                    await self._in_thread(functools.partial(_merge, root, records, self._file_mode), root)
 
     async def sweep(self, keep: Set[str] = frozenset(), age: float = tidy.WEEK) -> None:
         """Remove what killed runs left behind and parts that nobody went on with for long.
@@ -462,8 +463,8 @@ class Store:
             raise fs.explain(error, root.path) from error
 
 
-def _merge(root: Root, records: list[tuple[Item, Record]]) -> None:
+def _merge(root: Root, records: list[tuple[Item, Record]], mode: int) -> None:
     """Add to the launcher's list what it lacks; where it was lost, everything that the folders tell."""
     if not index.read(root.list):
         records = [*records, *((entry.item, entry.record) for entry in installed([root]) if entry.is_complete)]
-    index.merge(root.list, records)
+    index.merge(root.list, records, mode)

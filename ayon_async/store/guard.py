@@ -8,7 +8,7 @@ import shlex
 import shutil
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,21 +26,23 @@ def user_id(name: str | None) -> int | None:
     """
     if name is None or name.isdecimal():
         return None if name is None else int(name)
-    if sys.platform != "win32":
-        import pwd
+    if sys.platform == "win32":
+        return None  # there are no such numbers, and nothing is checked by them
+    import pwd
 
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name).pw_uid
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam(name).pw_uid
     raise SettingsError(f"store_owner names the user {name!r}, whom this machine does not know.", "Give the user's id.")
 
 
-def check_neighbours(roots: Iterable[Root], owner: int | None) -> None:
+def check_neighbours(roots: Iterable[Root], owner: int | None, *, group_writable: bool) -> None:
     """Refuse folders that another user of this machine could fill with code for us to run.
 
     The official launcher makes everything world-writable; that alone is accepted where no other user gets there.
 
     Args:
         owner: User id that may own the store besides this user and root.
+        group_writable: Whether the store is its group's, any member of which may have made what is in it.
 
     Raises:
         StoreError: A folder is world-writable or somebody else's; the hint is the command that mends it.
@@ -48,18 +50,29 @@ def check_neighbours(roots: Iterable[Root], owner: int | None) -> None:
     if sys.platform == "win32":
         return  # folders below the user's profile are the user's alone there
     allowed = {os.geteuid(), 0, owner}
-    for root, folder in ((one, path) for one in roots for path in (one.path, one.ours)):
-        try:
-            found = folder.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        quoted = shlex.quote(str(folder))
-        go_on = "or go on with --trust-store."
-        open_to_all = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_IWOTH
-        if open_to_all and not (_is_world_writable(root.list) and _is_out_of_reach(folder)):
-            message = f"The store's folder {folder} can be written by every user of this machine."
-            raise StoreError(message, f"Mend it with: chmod o-w {quoted} - {go_on}")
-        if found.st_uid not in allowed:
+    for root in roots:
+        _check(root.path, root, allowed)
+        _check(root.ours, root, None if group_writable else allowed)
+
+
+def _check(folder: Path, root: Root, allowed: Set[int | None] | None) -> None:
+    """Check one folder, and where it is a link, what that leads to as well.
+
+    Args:
+        allowed: Who may own it; anybody where None.
+    """
+    try:
+        states = [folder.lstat(), folder.stat()]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    quoted = shlex.quote(str(folder))
+    go_on = "or go on with --trust-store."
+    open_to_all = stat.S_IWOTH & states[-1].st_mode
+    if open_to_all and not (_is_world_writable(root.list) and _is_out_of_reach(folder)):
+        message = f"The store's folder {folder} can be written by every user of this machine."
+        raise StoreError(message, f"Mend it with: chmod -R o-w {quoted} - {go_on}")
+    for found in states:
+        if allowed is not None and found.st_uid not in allowed:
             message = f"The store's folder {folder} belongs to another user (id {found.st_uid})."
             raise StoreError(message, f"Mend it with: sudo chown -R {os.geteuid()} {quoted} - {go_on}")
 

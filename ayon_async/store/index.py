@@ -40,8 +40,13 @@ def lacks(path: Path, items: Iterable[Item]) -> bool:
     return not all(has(index, item) for item in items)
 
 
-def merge(path: Path, records: Iterable[tuple[Item, Record]]) -> None:
+def merge(path: Path, records: Iterable[tuple[Item, Record]], mode: int = 0o644) -> None:
     """Add what the list does not have yet; call it while holding the list's lease.
+
+    Args:
+        path: Of the list.
+        records: What to add.
+        mode: Permission bits of the list.
 
     Raises:
         OSError: The list can't be written.
@@ -50,7 +55,7 @@ def merge(path: Path, records: Iterable[tuple[Item, Record]]) -> None:
     for item, record in records:
         if not has(index, item):
             _add(index, item, record)
-    fs.write_atomic(path, json.dumps(index, indent=4).encode())
+    fs.write_atomic(path, json.dumps(index, indent=4).encode(), mode)
 
 
 def drop(path: Path, item: Item) -> None:
@@ -68,7 +73,7 @@ def drop(path: Path, item: Item) -> None:
         del index[item.name][item.version]
         if not index[item.name]:
             del index[item.name]
-    fs.write_atomic(path, json.dumps(index, indent=4).encode())
+    fs.write_atomic(path, json.dumps(index, indent=4).encode(), path.stat().st_mode & 0o777)
 
 
 def _add(index: dict[str, Any], item: Item, record: Record) -> None:

@@ -55,7 +55,7 @@ def agree(path: Path) -> Marker:
 def _read(path: Path) -> Marker:
     hint = "Update ayon-async, or choose another folder with --storage-dir."
     try:
-        marker = msgspec.json.decode(path.read_bytes(), type=Marker)
+        marker = msgspec.json.decode(fs.read_small(path), type=Marker)
     except msgspec.DecodeError as error:
         raise StoreError(f"The store's marker {path} can't be read: {error}", hint) from error
     if marker.lowest_writer > FORMAT:

@@ -138,8 +138,15 @@ def write_validator(folder: Path, etag: str | None, modified: str | None) -> Non
         fs.write_atomic(folder / RECORD_FILE, msgspec.json.encode(changed))
 
 
-def write_records(folder: Path, record: Record, files: list[File], started: str) -> None:
+def write_records(folder: Path, record: Record, files: list[File], started: str, mode: int = 0o644) -> None:
     """Write both records into a staged folder and put them on the device, the launcher's last.
+
+    Args:
+        folder: The staged folder.
+        record: What is known of the item.
+        files: Its inventory.
+        started: When the work on the item began, as `now` writes it.
+        mode: Permission bits of the records.
 
     Raises:
         OSError: They can't be written.
@@ -149,6 +156,6 @@ def write_records(folder: Path, record: Record, files: list[File], started: str)
     for name, content in ((RECORD_FILE, kept), (PROGRESS_FILE, progress)):
         # An archive may hold a file of this name; ours counts.
         fs.remove(folder / name)
-        fs.write_new(folder / name, msgspec.json.encode(content))
+        fs.write_new(folder / name, msgspec.json.encode(content), mode)
         fs.set_mode(folder / name, 0o644)  # whoever may read the item may read what it is, whatever the umask
     fs.flush_folder(folder)
