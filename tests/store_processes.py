@@ -104,6 +104,7 @@ class Zygote:
         no_flock: bool = False,
         host: str | None = None,
         user: int | None = None,
+        group: int = 0,
         umask: int = 0o022,
         constants: Mapping[str, float] | None = None,
     ) -> Process:
@@ -118,6 +119,7 @@ class Zygote:
             no_flock: Whether the system refuses to lock files.
             host: A host name of its own; root only.
             user: As whom; root only.
+            group: The user's group.
             umask: Its umask.
             constants: Values of modules' constants that differ, by their full names.
         """
@@ -135,6 +137,7 @@ class Zygote:
             "no_flock": no_flock,
             "host": host,
             "user": user,
+            "group": group,
             "umask": umask,
             "constants": dict(constants or {}),
         }

@@ -6,12 +6,15 @@ standard output when that process starts and when it has ended. See `store_proce
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fnmatch
 import importlib
+import io
 import itertools
 import json
 import os
+import pkgutil
 import re
 import select
 import signal
@@ -19,10 +22,12 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import ayon_async
 from ayon_async import fs
 from ayon_async.cli.app import run
 
@@ -46,14 +51,12 @@ CHANGES = (
     "remove_tree",
 )
 """Every function of `ayon_async.fs` that changes something by itself; what consists of these is left out."""
-EARLY = ("ayon_async.syncing", "ayon_async.cli.sync", "ayon_async.cli.setup", "ayon_async.cli.progress", "keyring")
 _NEW_UTS = 0x04000000
 
 
 def main() -> None:
     """Take orders until standard input ends."""
-    for name in EARLY:
-        importlib.import_module(name)
+    import_everything()
     numbers: dict[int, int] = {}
     rest, more = b"", True
     while more or numbers:
@@ -72,6 +75,17 @@ def main() -> None:
             time.sleep(0.005)
         while numbers and (ended := os.waitpid(-1, os.WNOHANG))[0]:
             say(number=numbers.pop(ended[0]), code=os.waitstatus_to_exitcode(ended[1]))
+
+
+def import_everything() -> None:
+    """What a command would import later: it comes sooner so, and another user may not be able to read it at all."""
+    for module in pkgutil.walk_packages(ayon_async.__path__, "ayon_async."):
+        if module.name.rpartition(".")[2] != "__main__" and ".tray" not in module.name:
+            importlib.import_module(module.name)
+    for name in ("cp437", "idna", "utf_8_sig"):
+        importlib.import_module(f"encodings.{name}")
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        run(["config"])  # what libraries import late
 
 
 def say(**what: int) -> None:
@@ -99,7 +113,7 @@ def obey(order: dict[str, Any]) -> NoReturn:
         refuse_flock()
     if order["user"] is not None:
         os.setgroups([])
-        os.setgid(order["user"])
+        os.setgid(order["group"])
         os.setuid(order["user"])
     if order["log"]:
         log_calls(Path(order["log"]))
@@ -108,6 +122,8 @@ def obey(order: dict[str, Any]) -> NoReturn:
     code = 1
     try:
         code = run(order["arguments"])
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -327,7 +327,7 @@ class Store:
 
         def write() -> None:
             try:
-                write_records(staged, record, files, started)
+                write_records(staged, record, files, started, self._file_mode)
             except OSError:
                 with contextlib.suppress(OSError):  # the next run sweeps it
                     fs.remove_tree(staged)

@@ -157,5 +157,4 @@ def write_records(folder: Path, record: Record, files: list[File], started: str,
         # An archive may hold a file of this name; ours counts.
         fs.remove(folder / name)
         fs.write_new(folder / name, msgspec.json.encode(content), mode)
-        fs.set_mode(folder / name, 0o644)  # whoever may read the item may read what it is, whatever the umask
     fs.flush_folder(folder)
