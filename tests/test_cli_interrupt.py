@@ -130,6 +130,7 @@ async def test_the_first_of_two_signals_counts(machine: Machine, server: DevServ
     process = await machine.start("sync")
     await until(lambda: server.bytes_sent("/addons/*") > 50_000)
     process.send_signal(signal.SIGINT)
+    await asyncio.sleep(0.02)  # two that wait for a process have no order of their own
     left = await stopped(process, signal.SIGTERM)
     assert left.code == 130
     assert left.err.splitlines()[-2] == "Error: Interrupted by Ctrl-C."

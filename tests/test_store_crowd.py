@@ -291,12 +291,12 @@ async def test_launcher_that_goes_on_is_waited_for(
 ) -> None:
     """Each change of what it says begins the wait anew."""
     assert stores.MOVING_SECONDS == 20
-    monkeypatch.setattr(stores, "MOVING_SECONDS", 0.8)
+    monkeypatch.setattr(stores, "MOVING_SECONDS", 3.0)
     folder = machine.storage / "addons/core_1.0.0"
     moving(folder)
     running = asyncio.create_task(machine.call("sync", "--json"))
-    for progress_id in ("2", "3", "4"):
-        await asyncio.sleep(0.5)
+    for progress_id in ("2", "3", "4", "5"):
+        await asyncio.sleep(1.0)
         moving(folder, progress_id)
     (folder / "theirs.py").write_text("")
     (folder / "dist_progress.json").write_text('{"state": "done"}')
