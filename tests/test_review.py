@@ -131,5 +131,5 @@ async def test_a_store_that_all_may_write_is_refused_until_it_is_trusted(tmp_pat
         (machine.storage / "addons").chmod(0o777)
         refused = await machine.call("sync", "--json")
         assert refused.code == 1
-        assert f"chmod o-w {machine.storage / 'addons'}" in refused.document["error"]["hint"]
+        assert f"chmod -R o-w {machine.storage / 'addons'}" in refused.document["error"]["hint"]
         assert (await machine.call("sync", "--json", "--trust-store")).code == 0
