@@ -349,7 +349,21 @@ def remove_tree(path: Path) -> None:
         remove(path)
         return
     with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(long_path(path))
+        if sys.version_info >= (3, 12):
+            shutil.rmtree(long_path(path), onexc=lambda _, name, error: _remove_closed(name, error))
+        else:
+            shutil.rmtree(long_path(path), onerror=lambda _, name, info: _remove_closed(name, info[1]))
+
+
+def _remove_closed(path: str, error: BaseException) -> None:
+    """Remove a folder that can't be looked into: another user of the group was killed before opening it for the group.
+
+    It is empty then, and who may write in the folder above may remove it.
+    """
+    try:
+        os.rmdir(path)
+    except OSError:
+        raise error from None
 
 
 def explain(error: OSError, path: Path) -> StoreError:

@@ -129,6 +129,24 @@ async def test_group_writable(zygote: Zygote, machine: Machine) -> None:
 
 
 @as_root
+async def test_a_folder_that_was_not_yet_opened_for_the_group_is_removed(zygote: Zygote, reachable: Machine) -> None:
+    how: dict[str, Any] = {"group": ARTISTS, "umask": 0o077}
+    options = ("--group-writable", "--trust-store")
+    for folder in (reachable.storage, reachable.storage / "addons"):
+        folder.mkdir()
+        os.chown(folder, ALICE, ARTISTS)
+        folder.chmod(0o2775)
+    assert (await zygote.run(reachable, "sync", *options, user=ALICE, **how)).code == 0
+    shutil.rmtree(reachable.storage / "addons/core_1.0.0")
+    closed = reachable.storage / "addons" / OURS / f"staging/core_1.0.0.{'0' * 32}"
+    closed.mkdir(0o700)
+    os.chown(closed, ALICE, ARTISTS)
+    done = await zygote.run(reachable, "sync", *options, user=BOB, **how)
+    assert done.code == 0, done.err
+    assert leftovers(reachable.storage) == []
+
+
+@as_root
 @pytest.mark.parametrize("moment", ["write the part", "write a member", "flush the staged folder", "write the list"])
 async def test_one_of_the_group_goes_on_where_another_died(zygote: Zygote, reachable: Machine, moment: str) -> None:
     for folder in (reachable.storage, *(reachable.storage / kind for kind in KINDS)):
