@@ -154,7 +154,7 @@ async def test_there_are_never_more_connections_than_jobs(tmp_path: Path, jobs: 
     contents = {f"addon{number}": archive(str(number), 60_000) for number in range(24)}
     contents["maya"] = archive("maya", 1_500_000)
     async with DevServer(offering(contents)) as dev:
-        dev.faults.add("*/client.zip", Slow(1_000_000), probes=True)
+        dev.faults.add("*/client.zip", Slow(4_000_000 / min(jobs, 4)), probes=True)
         async with most_at_once(dev) as most:
             assert_right(await run(dev, tmp_path, jobs=jobs), tmp_path, contents)
     assert 1 <= most[0] <= min(jobs, 16)
@@ -208,7 +208,7 @@ async def compared(dev: DevServer, folder: Path, content: bytes) -> tuple[float,
 
 
 async def test_split_where_each_connection_is_capped(tmp_path: Path) -> None:
-    content = archive("maya", 5_000_000)
+    content = archive("maya", 4_000_000)
     async with DevServer(offering({"maya": content}, attested=True)) as dev:
         dev.faults.add(MAYA, Slow(2_000_000))
         alone, split = await compared(dev, tmp_path, content)
@@ -222,9 +222,9 @@ async def test_split_where_each_connection_is_capped(tmp_path: Path) -> None:
 
 
 async def test_split_where_the_link_is_the_limit(tmp_path: Path) -> None:
-    content = archive("maya", 5_000_000)
+    content = archive("maya", 4_000_000)
     async with DevServer(offering({"maya": content}, attested=True)) as dev:
-        dev.faults.add(MAYA, Link(2_500_000))
+        dev.faults.add(MAYA, Link(3_000_000))
         alone, split = await compared(dev, tmp_path, content)
     print(f"shared link: {alone:.2f} s alone, {split:.2f} s split, ratio {split / alone:.2f}")
     assert split < 1.15 * alone
@@ -236,9 +236,9 @@ async def test_split_where_the_link_is_the_limit(tmp_path: Path) -> None:
 async def test_a_split_that_the_server_does_not_do_is_given_up(
     tmp_path: Path, fault: IgnoresRange | NewETag | WrongContentRange
 ) -> None:
-    content = archive("maya", 4_000_000)
+    content = archive("maya", 2_500_000)
     async with DevServer(offering({"maya": content})) as dev:
-        dev.faults.add(MAYA, Slow(2_500_000))
+        dev.faults.add(MAYA, Slow(2_000_000))
         dev.faults.add(MAYA, fault, attempts=range(2, 100))
         report = await run(dev, tmp_path, jobs=8)
         assert_right(report, tmp_path, {"maya": content})
@@ -247,7 +247,7 @@ async def test_a_split_that_the_server_does_not_do_is_given_up(
 
 
 async def test_a_split_that_breaks_costs_nothing(tmp_path: Path) -> None:
-    content = archive("maya", 4_000_000)
+    content = archive("maya", 2_500_000)
     async with DevServer(offering({"maya": content}, attested=True)) as dev:
         dev.faults.add(MAYA, Slow(2_000_000))
         dev.faults.add(MAYA, Drop(100_000), attempts=range(2, 5))
@@ -267,9 +267,9 @@ async def test_small_rests_are_not_split(tmp_path: Path) -> None:
 # --- how fast -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("rate", "jobs"), [(1_500_000, 8), (400_000, 1)])
+@pytest.mark.parametrize(("rate", "jobs"), [(2_000_000, 8), (1_500_000, 1)])
 async def test_a_limit_holds_the_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, jobs: int) -> None:
-    contents = {f"addon{number}": archive(str(number), rate // 2) for number in range(6)}
+    contents = {f"addon{number}": archive(str(number), rate // 2) for number in range(7)}
     received: list[tuple[float, int]] = []
 
     def note(snapshot: Snapshot) -> None:
@@ -278,9 +278,10 @@ async def test_a_limit_holds_the_sum(tmp_path: Path, monkeypatch: pytest.MonkeyP
     async with DevServer(offering(contents)) as dev, forward_proxy(buffer=16384) as proxy:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("no_proxy", "")
+        received.append((time.monotonic(), 0))
         report = await run(dev, tmp_path, jobs=jobs, rate=rate, progress=note)
         assert_right(report, tmp_path, contents)
-    passed, total = [], 0
+    passed, total = [(proxy.passed[0][0], 0)], 0
     for moment, count in proxy.passed:
         total += count
         passed.append((moment, total))
@@ -291,10 +292,11 @@ async def test_a_limit_holds_the_sum(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def speed_of(curve: list[tuple[float, int]]) -> float:
-    """Bytes a second, once the buffers on the way are full."""
-    end = curve[-1][1]
-    (started, first), *_, (ended, last) = [mark for mark in curve if 0.15 * end <= mark[1] <= 0.95 * end]
-    return (last - first) / (ended - started)
+    """Bytes a second, from the first ones to the last."""
+    whole = curve[-1][1]
+    started = max(moment for moment, count in curve if count == 0)
+    ended = next(moment for moment, count in curve if count == whole)
+    return whole / (ended - started)
 
 
 @pytest.mark.parametrize("code", [429, 503])

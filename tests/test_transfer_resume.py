@@ -243,8 +243,8 @@ async def test_killed_at(tmp_path: Path, when: float) -> None:
 @pytest.mark.parametrize("seed", range(20))
 async def test_killed_at_a_random_moment(tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
-    contents = {name: archive(name, dice.randrange(1_000_000, 4_000_000)) for name in ("core", "maya")}
-    jobs, rate = dice.choice([1, 2, 4, 8]), 4_000_000
+    contents = {name: archive(name, dice.randrange(1_000_000, 3_500_000)) for name in ("core", "maya")}
+    jobs, rate = dice.choice([1, 2, 4, 8]), 7_000_000
     async with DevServer(offering(contents, attested=seed % 2 == 0)) as dev:
         again = await killed(dev, tmp_path, dice.random(), contents, jobs=jobs, tap=Tap(rate), quiet=False)
     print(f"asked for again {again}")

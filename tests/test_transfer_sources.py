@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -205,16 +206,18 @@ needs_pipes = pytest.mark.skipif(sys.platform == "win32", reason="a named pipe s
 @needs_pipes
 @pytest.mark.parametrize("opens", [False, True])
 async def test_a_dead_mount_does_not_hang_the_run(tmp_path: Path, opens: bool) -> None:
-    dead = tmp_path / "dead"
-    os.mkfifo(dead)
-    names = NAMES[:4]
-    contents = {name: archive(name, 20_000) for name in names}
-    house = offering(contents, sources={name: [share(dead), SERVER] for name in names})
-    with held_open(dead) if opens else nothing():
+    dead = {name: tmp_path / f"{name}.zip" for name in NAMES}
+    contents = {name: archive(name, 20_000) for name in NAMES}
+    house = offering(contents, sources={name: [share(dead[name]), SERVER] for name in NAMES})
+    with contextlib.ExitStack() as stack:
+        for pipe in dead.values():
+            os.mkfifo(pipe)
+            if opens:
+                stack.enter_context(held_open(pipe))
         async with DevServer(house) as dev:
             started = time.monotonic()
             assert_right(await run(dev, tmp_path / "store"), tmp_path / "store", contents)
-            assert time.monotonic() - started < 3  # the time-out is 0.4 s, and all of them wait together
+            assert time.monotonic() - started < 2  # the time-out is 0.4 s, and all of them wait together
 
 
 @needs_pipes
@@ -242,11 +245,6 @@ def held_open(pipe: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
-
-
-@contextmanager
-def nothing() -> Iterator[None]:
-    yield
 
 
 async def test_a_copy_that_was_interrupted_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ _PATIENCE = 8
 """Windows to wait after a connection that brought nothing, before trying one more again."""
 _BURST = 0.1
 """Seconds of a limited rate that may be made up for after a pause."""
-_IN_KERNEL = 0.2
+_IN_KERNEL = 0.1
 """Seconds of a limited rate that may wait in the operating system's buffers, all connections together."""
 _SMALLEST_BUFFER = 8192
 _LINE_UP = 0.03
@@ -86,6 +86,11 @@ class Throttle:
         self._due = max(self._due, now - _BURST) + count / self.rate
         return max(0.0, self._due - now)
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether somebody has to wait for it just now."""
+        return self.rate is not None and self._due > time.monotonic()
+
 
 class Pacer:
     """Hands out connections.
@@ -110,8 +115,10 @@ class Pacer:
 
     @property
     def spare(self) -> int:
-        """How many connections could be used that nobody waits for."""
-        return max(0, self.climb.allowed - self._active) if not self._queue and not self._held else 0
+        """How many connections could be used that nobody waits for; none where they would only share a limited rate."""
+        if self._queue or self._held or self._throttle.is_used_up:
+            return 0
+        return max(0, self.climb.allowed - self._active)
 
     @property
     def buffer(self) -> int | None:

@@ -283,7 +283,9 @@ async def _read(response: aiohttp.ClientResponse, part: Part, piece: Piece, line
             await line.writer.take(piece.position - len(data), data)
             if piece.end is None and line.expected is not None and piece.position > line.expected:
                 break  # without a declared length it might go on for ever
-            if len(data) < _SHORT_READ and piece.position != piece.end and not content.at_eof():
+            if piece.position == piece.end or content.at_eof():
+                continue  # who comes next will wait
+            if len(data) < _SHORT_READ:
                 pause = max(pause, _BREATH)
             if pause > 0:
                 await _pause(response, pause)
