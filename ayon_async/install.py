@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+import msgspec
 
 from ayon_async.acquire import acquired, part_of
 from ayon_async.errors import AccessDenied, ArchiveError, ItemError, StoreError
@@ -19,7 +21,8 @@ from ayon_async.progress import Entry, Ledger, Phase
 from ayon_async.report import Verification
 from ayon_async.server import AyonServer
 from ayon_async.store import File, Held, Record, Store, now
-from ayon_async.store.record import read_record
+from ayon_async.store.copying import copy_item
+from ayon_async.store.record import Inventory, read_inventory, read_record
 from ayon_async.threads import in_thread
 from ayon_async.transfer import Fetched, Transfers, remove_part
 from ayon_async.unpack import Unpacked, unpack
@@ -116,6 +119,8 @@ class Installer:
             entry.end(up_to_date(item, held))
             return held
         staged = await self._left_complete(job, held)
+        if staged is None and job.near is not None:
+            staged = await self._copy(job, job.near, entry)
         if staged is None:
             staged = await self._fetch_and_unpack(job, entry, None if damaged else held)
         if staged is None:
@@ -150,12 +155,42 @@ class Installer:
         await in_thread(remove_part, part_of(job, self.store))
         return staged
 
+    async def _copy(self, job: Job, near: Held, entry: Entry) -> Path | None:
+        """A complete staged folder, copied from another store; None where that is not what its record says."""
+        item, begun = job.item, now()
+        staged, stop, told = self.store.staging(item), threading.Event(), _teller(entry)
+        store = near.path.parent.parent
+        entry.set(phase=Phase.UNPACKING, source=str(store))
+        entry.have(job.archive.expected or 0)
+
+        def work() -> Inventory:
+            inventory = read_inventory(near.path)
+            if inventory is None:
+                raise StoreError(f"The record in {near.path} is gone.", "Verify that store.")
+            writable = self.store.group_writable
+            copy_item(
+                near.path, inventory, staged, name=item.label, group_writable=writable, on_progress=told, stop=stop
+            )
+            return inventory
+
+        try:
+            inventory = await in_thread(work, executor=self.unpackers, stop=stop)
+        except (ItemError, ValueError) as error:
+            entry.set(reason=str(error), unpacked=0.0)
+            entry.have(0)
+            return None
+        record = msgspec.structs.replace(near.record, source=str(store), installed=_timestamp())
+        await self.store.seal(item, staged, record, inventory.files, begun)
+        return staged
+
     async def _remember(self, job: Job, staged: Path) -> None:
         """Remember the archive's digest, which is only now told: before, a killed run's part goes by another name."""
         record = await in_thread(read_record, staged)
         anew = self.refresh or (job.pin is not None and job.pin.by == "lock")
         if record.sha256 is None or record.size is None:
             raise StoreError(f"{staged} was removed by somebody else before it was in its place.", "Sync again.")
+        if record.server != self.server:
+            return  # from another store: nobody saw it here
         await self.store.remember_seen(self.server, job.item, record.sha256, record.size, anew=anew)
 
     async def _fetch_and_unpack(self, job: Job, entry: Entry, held: Held | None) -> Path | None:
@@ -191,12 +226,8 @@ class Installer:
         item, pin = job.item, job.pin
         if pin is not None and fetched.sha256.digest != pin.sha256:
             raise pin.mismatch(f"What {redact(fetched.source.location)} gave", fetched.sha256.digest)
-        staged, stop = self.store.staging(item), threading.Event()
-        tell = asyncio.get_running_loop().call_soon_threadsafe
+        staged, stop, told = self.store.staging(item), threading.Event(), _teller(entry)
         entry.set(phase=Phase.UNPACKING)
-
-        def told(share: float) -> None:
-            tell(lambda: entry.set(unpacked=share))
 
         def work() -> Unpacked:
             return unpack(
@@ -217,6 +248,20 @@ class Installer:
             await self.store.discard(staged)
             raise
         return staged
+
+
+def _teller(entry: Entry) -> Callable[[float], None]:
+    """What a thread calls to tell which share is unpacked."""
+    tell = asyncio.get_running_loop().call_soon_threadsafe
+
+    def told(share: float) -> None:
+        tell(lambda: entry.set(unpacked=share))
+
+    return told
+
+
+def _timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _is_right(held: Held, job: Job, replaces: Held | None) -> bool:
@@ -244,7 +289,7 @@ def _record(job: Job, fetched: Fetched, unpacked: Unpacked, server: str) -> Reco
         checksum=attested.digest if attested else None,
         checksum_algorithm=attested.algorithm if attested else None,
         verified_by=tuple(verified),
-        installed=datetime.now(UTC).isoformat(timespec="seconds"),
+        installed=_timestamp(),
         etag=validator.etag if validator else None,
         modified=validator.modified if validator else None,
         links=tuple((link.path, link.target) for link in unpacked.links),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ayon_async import model
 from ayon_async.checksum import DIGITS, Checksum
@@ -13,6 +13,9 @@ from ayon_async.item import Item
 from ayon_async.report import ItemReport
 from ayon_async.server import AyonServer
 from ayon_async.urls import redact
+
+if TYPE_CHECKING:
+    from ayon_async.store import Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,19 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An item with the archive that it comes from, and what that has to be if anything says so."""
+    """An item with the archive that it comes from.
+
+    Attributes:
+        item: The item.
+        archive: Where it may be had.
+        pin: What the archive has to be, if anything but the server says so.
+        near: The same item, unpacked from the same archive as far as anybody can tell, in another store.
+    """
 
     item: Item
     archive: Archive
     pin: Pin | None = None
+    near: Held | None = None
 
     def pinned(self, pin: Pin) -> Job:
         """The job for just these bytes; the server's own checksums are checked as well.

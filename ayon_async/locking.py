@@ -18,7 +18,7 @@ from ayon_async.resolve import IN_DEVELOPMENT
 from ayon_async.server import AyonServer
 from ayon_async.settings import this_platform
 from ayon_async.store import Store
-from ayon_async.survey import locate_installed
+from ayon_async.survey import locate_installed, usable
 from ayon_async.syncing import sync
 from ayon_async.transfer.pacing import DEFAULT_MOST
 
@@ -89,7 +89,7 @@ def _without_development(report: ItemReport) -> ItemReport:
 
 async def _known(url: str, store: Store, items: list[Item]) -> dict[Item, tuple[str, int]]:
     """SHA-256 and size of the archives that this server gave, as far as anybody here knows."""
-    held, seen = await store.held(items), await store.seen(url, items)
+    held, seen = await usable(store, items, []), await store.seen(url, items)
     known = {}
     for item in items:
         record = held[item].record

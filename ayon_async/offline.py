@@ -18,7 +18,7 @@ from ayon_async.report import ItemReport, SyncReport
 from ayon_async.resolve import Chosen, Wanted
 from ayon_async.store import Held, Store
 from ayon_async.store.history import Entry, Key, State
-from ayon_async.survey import Survey, settle
+from ayon_async.survey import Survey, settle, usable
 
 
 class NotInstalled(ItemError):
@@ -37,7 +37,7 @@ async def look_offline(url: str, store: Store, choice: BundleChoice, policy: Pol
         UsageError: The lock file is for another platform.
     """
     await store.check()
-    warnings = []
+    warnings: list[str] = []
     if policy.lock is not None:
         chosen, wanted = locked_bundle(policy.lock, policy.platform)
     else:
@@ -50,7 +50,7 @@ async def look_offline(url: str, store: Store, choice: BundleChoice, policy: Pol
         wanted = tuple(Wanted(entry.item, _outcome(entry)) for entry in state.items)
         warnings.append(f"'{state.bundle}' is the last good bundle, of {state.confirmed.astimezone():%Y-%m-%d %H:%M}.")
     ledger.begin(chosen.bundle.name, chosen.variant, [entry.item for entry in wanted])
-    held = await store.held(entry.item for entry in wanted if entry.outcome is None)
+    held = await usable(store, (entry.item for entry in wanted if entry.outcome is None), warnings)
     survey = Survey(chosen, held, warnings=warnings, offline=True)
     settle(make_plan(wanted, held, frozenset(), policy).outcomes.values(), ledger, survey)
     return survey

@@ -13,7 +13,7 @@ from ayon_async.locate import NO_CLIENT, Job, Pin
 from ayon_async.lockfile import Lock
 from ayon_async.report import ItemReport, Remote
 from ayon_async.resolve import Chosen, Wanted
-from ayon_async.store import Held
+from ayon_async.store import Held, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,15 @@ def pinned(located: Iterable[Job | ItemReport], policy: Policy, seen: Mapping[It
         return job
 
     return [pin(job) for job in located]
+
+
+def is_of(record: Record, job: Job) -> bool:
+    """Whether what has this record was unpacked from the archive that the job means, as far as anybody can tell."""
+    wanted = job.archive.checksum
+    if record.sha256 is None or (job.pin is not None and job.pin.sha256 != record.sha256):
+        return False
+    known = {"sha256": record.sha256, record.checksum_algorithm: record.checksum}
+    return wanted is None or known.get(wanted.algorithm) == wanted.digest
 
 
 def up_to_date(item: Item, held: Held) -> ItemReport:

@@ -14,7 +14,7 @@ from ayon_async.store.guard import Room
 
 async def with_room(jobs: list[Job], store: Store, ledger: Ledger) -> list[Job]:
     """The jobs, or none where it is known that there is no room for them all: half a bundle is of no use."""
-    needs = [Need(job.item, job.archive.expected, part_of(job, store)) for job in jobs]
+    needs = [Need(job.item, job.archive.expected, None if job.near else part_of(job, store)) for job in jobs]
     if await _shortage(needs, store) is None:
         return jobs
     with contextlib.suppress(StoreError):

@@ -23,6 +23,7 @@ from ayon_async.errors import SettingsError, UsageError
 from ayon_async.values import (
     duration,
     file_path,
+    folders,
     line,
     number,
     platform_name,
@@ -93,6 +94,8 @@ SETTINGS = (
     Setting("trust_store", switch, "use folders that other users could write", "--trust-store", default=False),
     Setting("store_owner", user, "user, besides you and root, who may own the store"),
     Setting("group_writable", switch, "let the group write what is installed", "--group-writable", default=False),
+    Setting("also", folders, "other stores to look in first, which are only read", "--also"),
+    Setting("also_in_place", switch, "use what other stores have where it is, instead of copying it", default=False),
     Setting("platform", platform_name, "whose dependency package: windows, linux, darwin", "--platform"),
     Setting("jobs", whole_number(1, 16), "connections used at once, at the most", "--jobs", default=8),
     Setting("limit_rate", rate, "bytes per second at the most, such as 2M", "--limit-rate"),
@@ -174,6 +177,8 @@ class Settings:
     trust_store: bool
     store_owner: str | None
     group_writable: bool
+    also: tuple[Path, ...] | None
+    also_in_place: bool
     platform: Platform
     jobs: int
     limit_rate: float | None
@@ -200,6 +205,8 @@ class Settings:
             return ""
         if isinstance(value, bool):
             return str(value).lower()
+        if isinstance(value, tuple):
+            return ", ".join(map(str, value))
         return "***" if key == "api_key" else str(value)
 
 
@@ -289,7 +296,7 @@ def _read_flags(flags: Mapping[str, object]) -> _Layer:
     layer = {}
     for key, value in flags.items():
         setting = BY_KEY[key]
-        if value is None or value is False:
+        if value is None or value is False or value in ([], ()):
             continue
         name = setting.flag or key
         try:
@@ -357,7 +364,7 @@ def _read_file(table: Mapping[str, Any], origin: Origin, warnings: list[str]) ->
             raise SettingsError(f"{origin}: {key} must not stand in a file.", hint)
         try:
             value = setting.read(value)
-            if isinstance(value, Path) and not value.is_absolute():
+            if not all(path.is_absolute() for path in _paths(value)):
                 raise ValueError("must be an absolute path or start with ~")
         except ValueError as error:
             raise SettingsError(
@@ -374,7 +381,13 @@ def _names(key: str, value: object) -> bool:
 
 
 def _absolute(value: object) -> object:
-    return value.absolute() if isinstance(value, Path) else value
+    paths = tuple(path.absolute() for path in _paths(value))
+    return value if not paths else paths if isinstance(value, tuple) else paths[0]
+
+
+def _paths(value: object) -> tuple[Path, ...]:
+    """The paths that a value is, or consists of."""
+    return tuple(one for one in (value if isinstance(value, tuple) else [value]) if isinstance(one, Path))
 
 
 def _instead(setting: Setting, value: object) -> str:

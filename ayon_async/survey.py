@@ -13,7 +13,7 @@ from ayon_async.errors import BundleError
 from ayon_async.item import Item
 from ayon_async.locate import NO_CLIENT, Details, Job, locate
 from ayon_async.lockfile import Lock
-from ayon_async.plan import Policy, locked_bundle, make_plan, pinned, without_archive
+from ayon_async.plan import Policy, is_of, locked_bundle, make_plan, pinned, without_archive
 from ayon_async.progress import Ledger
 from ayon_async.remote import compare
 from ayon_async.report import ItemReport, Remote
@@ -81,9 +81,8 @@ async def look(server: AyonServer, store: Store, choice: BundleChoice, policy: P
         chosen, wanted = locked_bundle(policy.lock, policy.platform)
         warnings += await _mention_active(server, store, choice, policy.lock)
     ledger.begin(chosen.bundle.name, chosen.variant, [entry.item for entry in wanted])
-    survey = Survey(
-        chosen, await store.held(entry.item for entry in wanted if entry.outcome is None), warnings=warnings
-    )
+    held = await usable(store, (entry.item for entry in wanted if entry.outcome is None), warnings)
+    survey = Survey(chosen, held, warnings=warnings)
     survey.merge = merge
     details: Details | None = None
     remote: dict[Item, Remote] = {}
@@ -106,7 +105,32 @@ async def look(server: AyonServer, store: Store, choice: BundleChoice, policy: P
         addons = [item for item in plan.missing if item.kind == "addon"]
         survey.has_client = {item: (item.name, item.version) not in clientless for item in addons}
         survey.jobs = [job for job in located if isinstance(job, Job)]
+        if not policy.refresh:
+            survey.jobs = await _with_near(survey.jobs, store, warnings)
     return survey
+
+
+async def usable(store: Store, items: Iterable[Item], warnings: list[str]) -> dict[Item, Held]:
+    """What is on disk: in the store, and where that is allowed in those that it may look in."""
+    items = list(items)
+    held = await store.held(items)
+    if store.in_place and len(held) < len(items):
+        near, words = await store.nearby(item for item in items if item not in held)
+        warnings += words
+        return near | held
+    return held
+
+
+async def _with_near(jobs: list[Job], store: Store, warnings: list[str]) -> list[Job]:
+    """The jobs with what other stores have of them."""
+    if store.in_place:
+        return jobs  # what they have is in use already
+    near, words = await store.nearby([job.item for job in jobs])
+    warnings += words
+    return [
+        replace(job, near=near[job.item]) if job.item in near and is_of(near[job.item].record, job) else job
+        for job in jobs
+    ]
 
 
 async def _choose(server: AyonServer, store: Store, choice: BundleChoice) -> tuple[Chosen, Merge | None]:
@@ -181,7 +205,9 @@ async def learn_sizes(jobs: list[Job], server: AyonServer, ledger: Ledger, conne
 
     async def learn(job: Job) -> Job:
         archive = job.archive
-        if archive.size is None:
+        if archive.size is None and job.near is not None:
+            archive = replace(archive, probed=job.near.record.size)
+        elif archive.size is None:
             source = archive.sources[0]
             # A share costs no connection, and a dead one must not hold up one archive after the other.
             async with contextlib.nullcontext() if source.kind == "filesystem" else gate:

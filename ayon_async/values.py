@@ -103,6 +103,11 @@ def file_path(value: object) -> Path:
         raise ValueError("can't start with ~: this user has no home folder") from error
 
 
+def folders(value: object) -> tuple[Path, ...]:
+    """Several paths, or one."""
+    return tuple(file_path(one) for one in (value if isinstance(value, (list, tuple)) else [value]))
+
+
 # --- what a variable's text stands for ------------------------------------------------------------------------------
 
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}

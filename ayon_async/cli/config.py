@@ -22,6 +22,7 @@ def config(
     platform: options.Platform = None,
     storage_dir: options.StorageDir = None,
     launcher_layout: options.LauncherLayout = False,
+    also: options.Also = None,
     jobs: options.Jobs = None,
     limit_rate: options.LimitRate = None,
     start_jitter: options.StartJitter = None,

@@ -29,6 +29,7 @@ def lock(
     launcher_layout: options.LauncherLayout = False,
     trust_store: options.TrustStore = False,
     group_writable: options.GroupWritable = False,
+    also: options.Also = None,
     jobs: options.Jobs = None,
     limit_rate: options.LimitRate = None,
     as_json: options.AsJson = False,

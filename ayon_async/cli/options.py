@@ -36,6 +36,10 @@ StorageDir = Annotated[
 LauncherLayout = Annotated[bool, Option("--launcher-layout", help="Share the AYON launcher's own folder.")]
 TrustStore = Annotated[bool, Option("--trust-store", help="Use folders of the store that other users could write.")]
 GroupWritable = Annotated[bool, Option("--group-writable", help="Let the group write what is installed.")]
+Also = Annotated[
+    list[Path] | None,
+    Option("--also", metavar="STORE", help="Look in this other store first; may be repeated."),
+]
 Jobs = Annotated[int | None, Option("--jobs", metavar="N", help="Connections used at once, at the most; default: 8.")]
 LimitRate = Annotated[
     str | None, Option("--limit-rate", metavar="RATE", help="Bytes per second at the most, such as 2M.")

@@ -69,6 +69,8 @@ class Setup:
             owner=user_id(settings.store_owner),
             trusted=settings.trust_store,
             group_writable=settings.group_writable,
+            also=settings.also or (),
+            in_place=settings.also_in_place,
         )
 
     def server(self, token: str | None = None) -> AyonServer:

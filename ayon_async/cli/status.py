@@ -28,6 +28,7 @@ def status(
         bool, typer.Option("--remote", help="Ask whether archives may have changed on the server as well.")
     ] = False,
     offline: options.Offline = False,
+    also: options.Also = None,
     as_json: options.AsJson = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,

@@ -32,6 +32,7 @@ def sync(
     launcher_layout: options.LauncherLayout = False,
     trust_store: options.TrustStore = False,
     group_writable: options.GroupWritable = False,
+    also: options.Also = None,
     jobs: options.Jobs = None,
     limit_rate: options.LimitRate = None,
     start_jitter: options.StartJitter = None,

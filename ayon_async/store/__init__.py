@@ -40,13 +40,14 @@ from ayon_async.store.record import (
 )
 from ayon_async.store.seen import Seen
 from ayon_async.store.verify import Checked
-from ayon_async.threads import in_thread
+from ayon_async.threads import abandonable, in_thread
 
 __all__ = ["File", "Held", "Need", "Record", "Store", "now"]
 
 MOVING_SECONDS = 20.0
 """How long the launcher waits for another launcher that does not go on; so do we."""
 _POLL = 0.2
+_PATIENCE = 5.0  # seconds to wait for another store
 T = TypeVar("T")
 
 
@@ -72,6 +73,9 @@ class Store:
         owner: User id that may own the folders besides this user and root.
         trusted: Whether folders that other users could write are used all the same.
         group_writable: Whether what is installed may be written by its group.
+        also: Folders of other stores, each laid out as the launcher's, that are only read: what they have need not be
+            fetched.
+        in_place: Whether that is used where it is, and not copied.
     """
 
     def __init__(
@@ -82,6 +86,8 @@ class Store:
         owner: int | None = None,
         trusted: bool = False,
         group_writable: bool = False,
+        also: Iterable[Path] = (),
+        in_place: bool = False,
     ) -> None:
         self._roots: dict[Kind, Root] = {
             "addon": Root("addon", addons.absolute()),
@@ -93,6 +99,10 @@ class Store:
         self._trusted = trusted
         self.group_writable = group_writable
         self._file_mode = 0o664 if group_writable else 0o644
+        self._also = tuple(
+            Store(path / "addons", path / "dependency_packages", owner=owner, trusted=trusted) for path in also
+        )
+        self.in_place = in_place
 
     @classmethod
     def at(cls, storage_dir: Path | str) -> Store:
@@ -117,15 +127,15 @@ class Store:
             StoreError: They are not; the hint says how to mend it.
         """
 
-        def check() -> None:
-            for root in self._roots.values():
-                if root.path.exists() and not root.path.is_dir():
-                    hint = "Choose another one with --storage-dir."
-                    raise StoreError(f"The store's folder {root.path} is a file.", hint)
-            if not self._trusted:
-                guard.check_neighbours(self._roots.values(), self._owner, group_writable=self.group_writable)
+        await self._in_thread(self._check, self._roots["addon"])
 
-        await self._in_thread(check, self._roots["addon"])
+    def _check(self) -> None:
+        for root in self._roots.values():
+            if root.path.exists() and not root.path.is_dir():
+                hint = "Choose another one with --storage-dir."
+                raise StoreError(f"The store's folder {root.path} is a file.", hint)
+        if not self._trusted:
+            guard.check_neighbours(self._roots.values(), self._owner, group_writable=self.group_writable)
 
     async def held(self, items: Iterable[Item]) -> dict[Item, Held]:
         """Those of the items that are completely on disk."""
@@ -142,6 +152,49 @@ class Store:
                 if old or (progress is not None and progress.state == "done"):
                     found[item] = Held(path, read_record(path))
                     break
+        return found
+
+    async def nearby(self, items: Iterable[Item]) -> tuple[dict[Item, Held], list[str]]:
+        """Those of the items that another store has completely, the first one that does.
+
+        Returns:
+            Them, and a sentence for each of the stores that can't be looked in.
+        """
+        found: dict[Item, Held] = {}
+        warnings, wanted = [], tuple(items)
+        for other in self._also:
+            rest = tuple(item for item in wanted if item not in found)
+            try:
+                found |= await other._searched(rest)
+            except StoreError as error:
+                warnings.append(f"{error.message} That store is not looked in.")
+        return found, warnings
+
+    async def _searched(self, items: tuple[Item, ...]) -> dict[Item, Held]:
+        """As `held`, of a store that may lie on a mount that never answers.
+
+        Raises:
+            StoreError: It is not there, or not to be trusted.
+        """
+        where = self._roots["addon"].path.parent
+
+        def search() -> dict[Item, Held] | StoreError:
+            if not any(root.path.is_dir() for root in self._roots.values()):
+                return StoreError(f"There is no store in {where}.", "Check that its file system is mounted.")
+            try:
+                self._check()
+            except StoreError as error:
+                return error
+            return self._scan(items)
+
+        try:
+            found = await abandonable(search, _PATIENCE)
+        except TimeoutError as error:
+            raise StoreError(f"The store {where} does not answer.", "Check its file system.") from error
+        except OSError as error:
+            raise fs.explain(error, where) from error
+        if isinstance(found, StoreError):
+            raise found
         return found
 
     async def clientless(self, server: str) -> frozenset[Item]:
@@ -430,7 +483,7 @@ class Store:
             StoreError: A list can't be written.
         """
         for root in self._roots.values():
-            records = [(item, entry.record) for item, entry in held.items() if item.kind == root.kind]
+            records = [(item, entry.record) for item, entry in held.items() if entry.path.parent == root.path]
             lacks = functools.partial(index.lacks, root.list, [item for item, _ in records])
             if await self._in_thread(lacks, root):
                 await self.prepare(root.kind)

@@ -99,12 +99,12 @@ class Need:
     Attributes:
         item: The item.
         size: Bytes of its archive, or None where nobody knows.
-        part: Where the archive's bytes are collected.
+        part: Where the archive's bytes are collected; None where none are.
     """
 
     item: Item
     size: int | None
-    part: Path
+    part: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,8 @@ def room(needs: Iterable[tuple[Root, Need]]) -> tuple[Room, ...]:
 def _needed(root: Root, need: Need, size: int) -> int:
     if has_complete(root, need.item):
         return 0  # a killed run left it with only the rename to do
+    if need.part is None:
+        return size
     try:
         state = need.part.stat()
     except OSError:
