@@ -57,7 +57,8 @@ def _entry(bundle: Bundle, listed: Bundles) -> dict[str, Any]:
 
 
 def _text(entries: list[dict[str, Any]]) -> str:
-    from ayon_async.cli.text import counted, table
+    from ayon_async.cli.text import table
+    from ayon_async.text import counted
 
     def words(entry: dict[str, Any]) -> str:
         owner = f"dev of {entry['active_user'] or 'nobody'}"

@@ -138,7 +138,7 @@ class Show:
 
 
 def _row(ran: _Ran) -> list[str]:
-    from ayon_async.cli.text import size_text, time_text
+    from ayon_async.text import size_text, time_text
 
     report = ran.report
     fetched = sum(item.state == "installed" for item in report.items)

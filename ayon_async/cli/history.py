@@ -75,7 +75,8 @@ def _entry(key: Key, state: State, held: Mapping[Item, Held]) -> dict[str, Any]:
 
 
 def _text(states: list[tuple[Key, State]], held: Mapping[Item, Held]) -> str:
-    from ayon_async.cli.text import counted, table
+    from ayon_async.cli.text import table
+    from ayon_async.text import counted
 
     rows = []
     for key, state in states:

@@ -48,9 +48,9 @@ async def _lock(setup: Setup) -> command.Answer:
 
     from ayon_async.cli.reports import answer_of
     from ayon_async.cli.sync import watched
-    from ayon_async.cli.text import counted
     from ayon_async.lockfile import write_lock
     from ayon_async.locking import make_lock
+    from ayon_async.text import counted
 
     lock: Lock | None = None
 

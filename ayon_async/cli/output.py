@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ayon_async.cli.text import printable
+from ayon_async.text import printable
 
 if TYPE_CHECKING:
     from ayon_async.errors import AyonAsyncError

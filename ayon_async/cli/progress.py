@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ayon_async.cli.text import counted, printable, size_text, time_text
 from ayon_async.progress import ItemProgress, Phase, Snapshot, Watcher
 from ayon_async.report import ItemReport
+from ayon_async.text import counted, printable, size_text, time_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -83,7 +83,8 @@ def _label(one: Pruned) -> str:
 
 
 def _text(report: PruneReport, *, kept_too: bool) -> str:
-    from ayon_async.cli.text import counted, size_text, table
+    from ayon_async.cli.text import table
+    from ayon_async.text import counted, size_text
 
     kept = [one for one in report.items if one.state == "kept"]
     gone = [one for one in report.items if one.state in ("removable", "removed")]

@@ -39,10 +39,10 @@ async def _repair(setup: Setup) -> command.Answer:
 
     from ayon_async.cli.reports import answer_of
     from ayon_async.cli.sync import watched
-    from ayon_async.cli.text import counted
     from ayon_async.cli.verify import check
     from ayon_async.repairing import repair as reinstall
     from ayon_async.report import SyncReport
+    from ayon_async.text import counted
 
     damaged = [one for one in await check(setup) if one.state == "damaged"]
 

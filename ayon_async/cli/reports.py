@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from ayon_async.cli.command import Answer
-from ayon_async.cli.text import counted, size_text, table, time_text
+from ayon_async.cli.text import table
 from ayon_async.report import ItemReport, SyncReport
+from ayon_async.text import counted, size_text, time_text
 
 
 def answer_of(report: SyncReport, text: str, exit_code: int | None = None) -> Answer:

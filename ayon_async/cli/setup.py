@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ayon_async.cli.output import Output
@@ -73,8 +73,11 @@ class Setup:
             in_place=settings.also_in_place,
         )
 
-    def server(self, token: str | None = None) -> AyonServer:
+    def server(self, token: str | None = None, url: str | None = None) -> AyonServer:
         """The server, not yet opened, with the key of the environment or else this token.
+
+        Args:
+            url: Another server than the settings', normalised; the environment's key is not meant for it.
 
         Raises:
             UsageError: No place names one.
@@ -83,15 +86,28 @@ class Setup:
         from ayon_async.server import AyonServer
 
         settings = self.settings
+        key = settings.api_key if url is None else None
         return AyonServer(
-            self.server_url,
-            api_key=settings.api_key,
-            token=None if settings.api_key else token,
+            url or self.server_url,
+            api_key=key,
+            token=None if key else token,
             timeouts=Timeouts(settings.connect_timeout, settings.silence_timeout),
             tls=Tls(settings.ca_file, settings.cert_file),
             retries=settings.retries,
             site_id=site_id(os.environ, self.folders),
         )
+
+    def again(self, **decided: Any) -> Setup:
+        """All of it read anew.
+
+        Args:
+            decided: Attributes of `Settings` that a person chose meanwhile; they come before every place.
+
+        Raises:
+            SettingsError: A place holds what can't be used.
+        """
+        fresh = set_up(self.given, self.output)
+        return replace(fresh, settings=replace(fresh.settings, **decided))
 
     @asynccontextmanager
     async def open_server(self) -> AsyncIterator[AyonServer]:

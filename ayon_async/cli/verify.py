@@ -89,7 +89,7 @@ def _showing(setup: Setup) -> Iterator[Watcher | None]:
 
 
 def _text(checked: Sequence[Checked], seconds: float) -> str:
-    from ayon_async.cli.text import counted, size_text, time_text
+    from ayon_async.text import counted, size_text, time_text
 
     lines = []
     for one in checked:
