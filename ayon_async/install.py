@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from ayon_async.acquire import acquired, part_of
+from ayon_async.effort import UNPACKING, Effort
 from ayon_async.errors import AccessDenied, ArchiveError, ItemError, StoreError
 from ayon_async.locate import Job
 from ayon_async.plan import up_to_date
@@ -28,23 +29,23 @@ from ayon_async.transfer import Fetched, Transfers, remove_part
 from ayon_async.unpack import Unpacked, unpack
 from ayon_async.urls import redact
 
-_UNPACKING_THREADS = 2
-
 
 @asynccontextmanager
 async def installing(
-    server: AyonServer, store: Store, ledger: Ledger, *, jobs: int, rate: float | None, refresh: bool = False
+    server: AyonServer, store: Store, ledger: Ledger, *, jobs: int, effort: Effort, refresh: bool = False
 ) -> AsyncIterator[Installer]:
     """An installer with all that it works with.
 
     Args:
         jobs: How many connections to use at the most.
-        rate: Bytes to receive a second at the most; None for no limit.
+        effort: How much of the machine and the line it takes.
         refresh: See `Installer`.
     """
-    with ThreadPoolExecutor(_UNPACKING_THREADS, "unpack") as unpackers:
-        async with Transfers(server, jobs=jobs, rate=rate, retries=server.retries) as transfers:
-            yield Installer(server.url, store, transfers, unpackers, ledger, refresh)
+    prepare = effort.prepare
+    with ThreadPoolExecutor(UNPACKING, "unpack", prepare) as unpackers:
+        async with Transfers(server, jobs=jobs, rate=effort.rate, retries=server.retries, prepare=prepare) as transfers:
+            with effort.throttling(transfers.limit):
+                yield Installer(server.url, store, transfers, unpackers, effort, ledger, refresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Installer:
         store: Where they go.
         transfers: Who brings their archives.
         unpackers: Threads for unpacking, apart from those that write: neither waits for the other.
+        effort: How much of the machine it takes.
         ledger: Who is told.
         refresh: Whether an archive is right although another one was seen first under the same version.
     """
@@ -64,6 +66,7 @@ class Installer:
     store: Store
     transfers: Transfers
     unpackers: Executor
+    effort: Effort
     ledger: Ledger
     refresh: bool = False
 
@@ -174,7 +177,8 @@ class Installer:
             return inventory
 
         try:
-            inventory = await in_thread(work, executor=self.unpackers, stop=stop)
+            async with self.effort.unpacking_turn():
+                inventory = await in_thread(work, executor=self.unpackers, stop=stop)
         except (ItemError, ValueError) as error:
             entry.set(reason=str(error), unpacked=0.0)
             entry.have(0)
@@ -240,7 +244,8 @@ class Installer:
             )
 
         try:
-            unpacked = await in_thread(work, executor=self.unpackers, stop=stop)
+            async with self.effort.unpacking_turn():
+                unpacked = await in_thread(work, executor=self.unpackers, stop=stop)
             files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
             await self.store.seal(item, staged, _record(job, fetched, unpacked, self.server), files, begun)
         except BaseException:

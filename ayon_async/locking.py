@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ayon_async.choice import BundleChoice
+from ayon_async.effort import Effort
 from ayon_async.errors import InvalidItem
 from ayon_async.install import installing
 from ayon_async.item import Item
@@ -113,7 +114,10 @@ async def _learn(
     ledger = Ledger(progress, server.url)
     ledger.begin(None, None, items)
     work = largest_first(await locate_installed(items, server, platform, ledger))
-    async with installing(server, store, ledger, jobs=jobs, rate=rate) as installer, asyncio.TaskGroup() as group:
+    async with (
+        installing(server, store, ledger, jobs=jobs, effort=Effort(rate)) as installer,
+        asyncio.TaskGroup() as group,
+    ):
         for job in work:
             group.create_task(installer.learn(job))
     return {line.item: line.report for line in ledger.finish().items if line.report is not None}

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable
 
+from ayon_async.effort import Effort
 from ayon_async.errors import StoreError
 from ayon_async.install import installing
 from ayon_async.item import Item
@@ -62,7 +63,10 @@ async def repair(
                 ledger[Item(outcome.kind, outcome.name, outcome.version)].end(outcome)
         work = largest_first(await learn_sizes(work, server, ledger, jobs))
         held = await store.held(damaged)
-        async with installing(server, store, ledger, jobs=jobs, rate=rate) as installer, asyncio.TaskGroup() as group:
+        async with (
+            installing(server, store, ledger, jobs=jobs, effort=Effort(rate)) as installer,
+            asyncio.TaskGroup() as group,
+        ):
             for job in work:
                 group.create_task(installer.install(job, held.get(job.item), damaged=True))
         with contextlib.suppress(StoreError):  # the next sync sweeps too

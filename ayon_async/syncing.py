@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 
 from ayon_async.choice import BundleChoice
+from ayon_async.effort import Effort
 from ayon_async.errors import StoreError, UsageError
 from ayon_async.install import installing
 from ayon_async.lockfile import Lock
@@ -39,6 +40,8 @@ async def sync(
     refresh: bool = False,
     lock: Lock | None = None,
     offline: bool = False,
+    active: bool = True,
+    effort: Effort | None = None,
     progress: Watcher | None = None,
 ) -> SyncReport:
     """Install what is missing of the chosen bundle.
@@ -57,6 +60,9 @@ async def sync(
         refresh: Fetch anew what may have changed on the server under the same version, and accept that it did.
         lock: Decides what is installed, and exactly which bytes, in place of the server's bundle.
         offline: Ask no server: only compare the store with the last good bundle, or with the lock.
+        active: Whether the bundle is used from now on. One that is only fetched ahead becomes neither the last good
+            one nor part of the history.
+        effort: How much of the machine and the line to take, in place of `rate`; may be changed meanwhile.
         progress: Told how far it is, at most ten times a second, and at the end also when this is cancelled.
 
     Returns:
@@ -84,13 +90,14 @@ async def sync(
             return survey
         missing = await with_room(missing, store, ledger)
         async with (
-            installing(server, store, ledger, jobs=jobs, rate=rate, refresh=refresh) as installer,
+            installing(server, store, ledger, jobs=jobs, effort=effort or Effort(rate), refresh=refresh) as installer,
             asyncio.TaskGroup() as group,
         ):
             tasks = {job.item: group.create_task(installer.install(job, survey.held.get(job.item))) for job in missing}
         survey.held |= {item: held for item, task in tasks.items() if (held := task.result())}
         await _tidy_up(server.url, store, survey)
-        await remember_good(store, choice, policy, survey, ledger)
+        if active:
+            await remember_good(store, choice, policy, survey, ledger)
         return survey
 
     return await tell(story, ledger, without_server)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -38,16 +39,25 @@ class Transfers:
         jobs: Connections at once at the most.
         rate: Bytes per second, all together; None for no limit.
         retries: Further attempts since the last byte of progress.
+        prepare: Called first in each thread that hashes and writes.
 
     Attributes:
         wanted: How many items of the run wait for the archive in this part file, or work with it.
     """
 
-    def __init__(self, server: AyonServer, *, jobs: int, rate: float | None = None, retries: int = 8) -> None:
+    def __init__(
+        self,
+        server: AyonServer,
+        *,
+        jobs: int,
+        rate: float | None = None,
+        retries: int = 8,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
         self.wanted: Counter[Path] = Counter()
         self._downloads: list[Download] = []
         self._pacer = Pacer(jobs, rate, self._use_spare)
-        self._writers = ThreadPoolExecutor(_WRITERS, "write")
+        self._writers = ThreadPoolExecutor(_WRITERS, "write", prepare)
         self._means = Means(server, self._pacer, self._writers, Origins(), retries)
         self._ticker: asyncio.Task[None] | None = None
 
@@ -63,6 +73,10 @@ class Transfers:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._ticker
         self._writers.shutdown()
+
+    def limit(self, rate: float | None) -> None:
+        """Receive so many bytes a second at the most from now on, all together; None for no limit."""
+        self._pacer.limit(rate)
 
     async def fetch(self, archive: Archive, path: Path, entry: Entry, *, whole: bool = False) -> Fetched:
         """The archive in the part file at this path, going on with what is there.

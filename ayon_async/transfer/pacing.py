@@ -86,6 +86,10 @@ class Throttle:
         self._due = max(self._due, now - _BURST) + count / self.rate
         return max(0.0, self._due - now)
 
+    def limit(self, rate: float | None) -> None:
+        """Another limit from now on; nobody waits for what was taken under the old one."""
+        self.rate, self._due = rate, time.monotonic()
+
     @property
     def is_used_up(self) -> bool:
         """Whether somebody has to wait for it just now."""
@@ -187,6 +191,11 @@ class Pacer:
         """So many bytes came over one of the connections; returns the seconds that it should wait."""
         self._total += count
         return self._throttle.took(count)
+
+    def limit(self, rate: float | None) -> None:
+        """Another limit on the sum from now on."""
+        self._window = None  # what was measured under the old one tells nothing
+        self._throttle.limit(rate)
 
     def tick(self) -> None:
         """Called twice a second: look at the sum and change the number of connections."""

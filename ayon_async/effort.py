@@ -1,0 +1,75 @@
+"""How much of the machine and the line a run takes, which may change while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+UNPACKING = 2
+
+
+class Effort:
+    """How much of the machine and the line a run takes; who made it may change it meanwhile, in the loop's own thread.
+
+    Args:
+        rate: Bytes to receive a second at the most, all connections together; None for no limit.
+        unpacking: Archives that are unpacked at once, from 1 to `UNPACKING`.
+        prepare: Called first in each thread that unpacks, hashes or writes.
+    """
+
+    def __init__(
+        self,
+        rate: float | None = None,
+        unpacking: int = UNPACKING,
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
+        self.prepare = prepare
+        self._rate = rate
+        self._unpacking = unpacking
+        self._busy = 0
+        self._room = asyncio.Event()
+        self._throttles: list[Callable[[float | None], None]] = []
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes to receive a second at the most."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float | None) -> None:
+        self._rate = rate
+        for throttle in self._throttles:
+            throttle(rate)
+
+    @property
+    def unpacking(self) -> int:
+        """Archives that are unpacked at once; one that is begun is ended."""
+        return self._unpacking
+
+    @unpacking.setter
+    def unpacking(self, count: int) -> None:
+        self._unpacking = count
+        self._room.set()
+
+    @contextmanager
+    def throttling(self, throttle: Callable[[float | None], None]) -> Iterator[None]:
+        """Tell of every new rate while in the block."""
+        self._throttles.append(throttle)
+        try:
+            yield
+        finally:
+            self._throttles.remove(throttle)
+
+    @asynccontextmanager
+    async def unpacking_turn(self) -> AsyncIterator[None]:
+        """Wait until one more archive may be unpacked."""
+        while self._busy >= self._unpacking:
+            self._room.clear()
+            await self._room.wait()
+        self._busy += 1
+        try:
+            yield
+        finally:
+            self._busy -= 1
+            self._room.set()
