@@ -9,7 +9,15 @@ from ayon_async.version import __version__
 
 def main() -> None:
     """Run the command ``ayon-async`` with this process's arguments, and end with its exit code."""
-    arguments = sys.argv[1:]
+    _main(sys.argv[1:])
+
+
+def tray() -> None:
+    """Run the command ``ayon-async tray``; where a desktop starts it there is no console."""
+    _main(["tray", *sys.argv[1:]])
+
+
+def _main(arguments: list[str]) -> None:
     if arguments == ["--version"]:  # answered before anything is imported that takes its time
         print(__version__)
         return

@@ -24,6 +24,7 @@ _HOMES = {
     "paths": "paths:paths",
     "config": "config:config",
     "exec": "execute:execute",
+    "tray": "tray:tray",
     "demo": "demo:demo",
 }
 # Plain text: Rich's own help would have to be imported first.

@@ -53,6 +53,21 @@ def run(ctx: typer.Context, work: Callable[[Setup], Coroutine[Any, Any, Answer]]
     Raises:
         typer.Exit: Always.
     """
+
+    def do(setup: Setup, log_to: Callable[[Path], None]) -> Answer:
+        if setup.settings.log_file is not None:
+            log_to(setup.settings.log_file)
+        return interrupt.run(lambda: work(setup))
+
+    run_without_loop(ctx, do)
+
+
+def run_without_loop(ctx: typer.Context, work: Callable[[Setup, Callable[[Path], None]], Answer]) -> NoReturn:
+    """As `run`, for a command that brings its own event loop, and logs where it wants.
+
+    Raises:
+        typer.Exit: Always.
+    """
     server: str | None = None
 
     def do(output: Output, log_to: Callable[[Path], None]) -> Answer:
@@ -61,9 +76,7 @@ def run(ctx: typer.Context, work: Callable[[Setup], Coroutine[Any, Any, Answer]]
 
         setup = set_up(ctx.params, output)
         server = setup.settings.server
-        if setup.settings.log_file is not None:
-            log_to(setup.settings.log_file)
-        return interrupt.run(lambda: work(setup))
+        return work(setup, log_to)
 
     _run(ctx, do, lambda: server)
 

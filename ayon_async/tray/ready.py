@@ -1,0 +1,40 @@
+"""Whether the tray can run here; knows no Qt, since that may be what is missing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+from ayon_async.errors import UsageError
+
+INSTEAD = "'ayon-async watch' does the same without a window."
+
+
+def need_tray(environ: Mapping[str, str] = os.environ) -> None:
+    """See to it that a tray can run.
+
+    Raises:
+        UsageError: It can't; the message is the reason.
+    """
+    if sys.version_info >= (3, 14):
+        message = f"The tray does not run on Python {sys.version_info.major}.{sys.version_info.minor} yet."
+        raise UsageError(message, f"Use Python 3.11 to 3.13; {INSTEAD}")
+    missing = [name for name in ("PySide6", "qasync") if find_spec(name) is None]
+    if missing:
+        message = f"The tray needs {' and '.join(missing)}, which this installation lacks."
+        raise UsageError(message, f"Install it with: pip install 'ayon-async[tray]'; {INSTEAD}")
+    if sys.platform == "linux" and not any(
+        environ.get(name) for name in ("QT_QPA_PLATFORM", "WAYLAND_DISPLAY", "DISPLAY")
+    ):
+        raise UsageError(
+            "The tray needs a display, and there is none: neither DISPLAY nor WAYLAND_DISPLAY is set.", INSTEAD
+        )
+    try:
+        from PySide6 import QtWidgets  # noqa: F401 - Debian's smallest systems lack libraries that it needs
+    except ImportError as error:
+        hint = (
+            f"On Debian and Ubuntu: apt-get install libgl1 libegl1 libxkbcommon0 libfontconfig1 libdbus-1-3; {INSTEAD}"
+        )
+        raise UsageError(f"The tray can't be shown: {error}.", hint) from error
