@@ -241,6 +241,7 @@ class Installer:
                 on_progress=told,
                 stop=stop,
                 group_writable=self.store.group_writable,
+                helpers=self.unpackers,
             )
 
         try:

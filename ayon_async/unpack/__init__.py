@@ -9,6 +9,7 @@ import contextlib
 import errno
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,6 +52,7 @@ def unpack(
     stop: threading.Event | None = None,
     group_writable: bool = False,
     flush: bool = True,
+    helpers: Executor | None = None,
 ) -> Unpacked:
     """Unpack a zip or tar (plain, gzip, bzip2, xz) into a folder; blocks, so call it in a thread.
 
@@ -67,6 +69,7 @@ def unpack(
         stop: Set it in another thread to end the work within about a MiB.
         group_writable: Whether files and folders are writable for their group.
         flush: Whether everything is put on the device before this returns.
+        helpers: Threads of which one, as soon as it is free, helps with a large zip. This may run in one of them.
 
     Raises:
         UnpackError: The archive is refused; its subclasses in `ayon_async.unpack.errors` say why.
@@ -82,17 +85,17 @@ def unpack(
         source = Source(name, archive)
         meter = Meter(source.size, on_progress, stop)
         folder = Folder(name, root, group_writable=group_writable)
-        unpacked = _unpack(source, folder, Budget(name, source.size, limits), meter)
+        unpacked = _unpack(source, folder, Budget(name, source.size, limits), meter, helpers)
         if flush:
             fs.flush_tree(root, meter.check)
         meter.finish()
     return unpacked
 
 
-def _unpack(source: Source, folder: Folder, budget: Budget, meter: Meter) -> Unpacked:
+def _unpack(source: Source, folder: Folder, budget: Budget, meter: Meter, helpers: Executor | None) -> Unpacked:
     head = source.read_some(0, BLOCK)
     if head.startswith(_ZIP):
-        return unpack_zip(source, folder, budget, meter)
+        return unpack_zip(source, folder, budget, meter, helpers)
     for compression in COMPRESSIONS:
         if head.startswith(compression.magic):
             return unpack_tar(source, compression, folder, budget, meter)

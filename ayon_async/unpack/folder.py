@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ _NO_LINKS_HERE = frozenset(  # EINVAL is what Windows' "a required privilege is 
 
 
 class Folder:
-    """The destination of one archive.
+    """The destination of one archive; several threads may write into it.
 
     Paths given to it are relative, with ``/`` between the components, and already checked.
 
@@ -40,6 +41,7 @@ class Folder:
         self._file_mode = 0o664 if group_writable else 0o644
         self._prefix = f"{root}{os.sep}"
         self._made = {""}
+        self._making = threading.RLock()
         made = not root.exists()
         if made:
             fs.make_folders(root, self._folder_mode)
@@ -62,16 +64,17 @@ class Folder:
             CollidingNames: This file system takes the name for that of another member.
             OSError: It can't be made.
         """
-        if path in self._made:
-            return
-        self.make(path.rpartition("/")[0])
-        folder = self._locate(path)
-        try:
-            fs.make_folder(folder, self._folder_mode)
-        except FileExistsError:
-            raise self._collision(path) from None
-        self._give_mode(Path(folder))
-        self._made.add(path)
+        with self._making:
+            if path in self._made:
+                return
+            self.make(path.rpartition("/")[0])
+            folder = self._locate(path)
+            try:
+                fs.make_folder(folder, self._folder_mode)
+            except FileExistsError:
+                raise self._collision(path) from None
+            self._give_mode(Path(folder))
+            self._made.add(path)
 
     def _give_mode(self, folder: Path) -> None:
         """Give a new folder the bits that were withheld."""

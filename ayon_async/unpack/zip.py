@@ -2,12 +2,16 @@
 
 A member's span ends where the next one begins. Its header, data and descriptor have to fill the span exactly: so
 members can't overlap, and nothing can hide between them.
+
+The spans go in batches of about a MiB to whoever unpacks: the thread that was called, and one more where one is free.
 """
 
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, wait
 from typing import NamedTuple
 
 from ayon_async.unpack import deflate, errors
@@ -36,6 +40,7 @@ _LONGEST_DESCRIPTOR = 24
 _LONGEST_HEADER = _HEADER.size + 2 * 0xFFFF
 _AT_ONCE = 4 * MIB  # a member up to this size is inflated in one go
 _LONGEST_TARGET = 4096  # bytes of a link's target
+_WORTH_HELP = 8  # batches: a smaller archive is unpacked before another thread has begun
 
 
 class _Span(NamedTuple):
@@ -46,8 +51,11 @@ class _Span(NamedTuple):
     end: int
 
 
-def unpack_zip(source: Source, folder: Folder, budget: Budget, meter: Meter) -> Unpacked:
+def unpack_zip(source: Source, folder: Folder, budget: Budget, meter: Meter, helpers: Executor | None) -> Unpacked:
     """Unpack a zip.
+
+    Args:
+        helpers: Has a thread that helps with a large archive, once it has nothing else to do.
 
     Raises:
         UnpackError: One of its subclasses.
@@ -55,23 +63,84 @@ def unpack_zip(source: Source, folder: Folder, budget: Budget, meter: Meter) -> 
         OSError: The archive can't be read or the folder not be written.
     """
     spans = _plan(source, budget)
-    reader = _Reader(source, meter)
+    work = _Work(source, folder, meter, spans)
+    work.run_with(helpers if len(work.batches) >= _WORTH_HELP else None)
     links = Links(source.name, budget, meter)
-    members: list[Member] = []
     for span in spans:
-        meter.at(span.entry.offset)
-        pieces = reader.content(span)
-        if span.entry.is_folder:
-            _check_crc(source, span.entry, deflate.crc32(b"".join(pieces)))
-            folder.make(span.path)
-        elif span.entry.is_link:
-            links.add(span.path, _read_target(source, span.entry, pieces))
-        else:
-            member = folder.write(span.path, pieces, executable=bool(span.entry.mode & 0o111))
-            _check_crc(source, span.entry, member.crc32)
-            members.append(member)
+        if span.entry.is_link:
+            links.add(span.path, work.targets[span.path])
     made, copies = links.make(folder)
+    members = (work.members[span.path] for span in spans if span.path in work.members)
     return Unpacked((*members, *copies), tuple(made), content_checked=True)
+
+
+class _Work:
+    """An archive's members, of which several threads take what is next.
+
+    Attributes:
+        batches: What nobody took yet.
+        members: The files that were written, by their paths.
+        targets: Where the links are to lead, by their paths.
+    """
+
+    def __init__(self, source: Source, folder: Folder, meter: Meter, spans: list[_Span]) -> None:
+        self._source = source
+        self._folder = folder
+        self._meter = meter
+        self.batches = deque(_batches(spans))
+        self.members: dict[str, Member] = {}
+        self.targets: dict[str, str] = {}
+
+    def run_with(self, helpers: Executor | None) -> None:
+        """Unpack everything, with the help of another thread if there are helpers."""
+        helping = [helpers.submit(self._run)] if helpers is not None else []
+        try:
+            self._run()
+        finally:
+            started = [future for future in helping if not future.cancel()]
+            wait(started)
+        for future in started:
+            future.result()
+
+    def _run(self) -> None:
+        reader = _Reader(self._source, self._meter)
+        try:
+            while self.batches:
+                try:
+                    batch = self.batches.popleft()
+                except IndexError:  # another thread was faster
+                    return
+                for span in batch:
+                    self._meter.at(span.entry.offset)
+                    self._unpack(reader, span)
+        except BaseException:
+            self.batches.clear()  # nobody needs the rest
+            raise
+
+    def _unpack(self, reader: _Reader, span: _Span) -> None:
+        entry = span.entry
+        pieces = reader.content(span)
+        if entry.is_folder:
+            _check_crc(self._source, entry, deflate.crc32(b"".join(pieces)))
+            self._folder.make(span.path)
+        elif entry.is_link:
+            self.targets[span.path] = _read_target(self._source, entry, pieces)
+        else:
+            member = self._folder.write(span.path, pieces, executable=bool(entry.mode & 0o111))
+            _check_crc(self._source, entry, member.crc32)
+            self.members[span.path] = member
+
+
+def _batches(spans: list[_Span]) -> Iterator[list[_Span]]:
+    """Members that lie one after the other, about a MiB of the archive at a time."""
+    batch: list[_Span] = []
+    for span in spans:
+        if batch and span.end - batch[0].entry.offset > MIB:
+            yield batch
+            batch = []
+        batch.append(span)
+    if batch:
+        yield batch
 
 
 def _plan(source: Source, budget: Budget) -> list[_Span]:
