@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,17 +11,24 @@ from ayon_async.locate import Job
 from ayon_async.progress import Entry, Phase
 from ayon_async.store import Store
 from ayon_async.threads import in_thread
-from ayon_async.transfer import Fetched, Transfers, detach_part, remove_part
+from ayon_async.transfer import Arrival, Fetched, Transfers, detach_part, remove_part
 
 
 @asynccontextmanager
 async def acquired(
-    job: Job, transfers: Transfers, store: Store, entry: Entry, *, whole: bool = False
+    job: Job,
+    transfers: Transfers,
+    store: Store,
+    entry: Entry,
+    *,
+    whole: bool = False,
+    on_arrival: Callable[[Arrival], None] | None = None,
 ) -> AsyncIterator[Fetched]:
     """The archive, while it is needed; gone afterwards, unless the work with it could not be ended.
 
     Args:
         whole: Whether it must not be put together from pieces.
+        on_arrival: Gets the means to read a large archive while it arrives.
 
     Raises:
         TransferError, AccessDenied: No source gives it.
@@ -35,7 +42,7 @@ async def acquired(
             if lease.taken_over:
                 # Its former holder may come back and write on into the file that it has open: let it have that one.
                 await in_thread(detach_part, part)
-            fetched = await transfers.fetch(job.archive, part, entry, whole=whole)
+            fetched = await transfers.fetch(job.archive, part, entry, whole=whole, on_arrival=on_arrival)
             try:
                 with fetched.file:  # closed before it is removed: Windows removes no open files
                     yield fetched

@@ -52,6 +52,11 @@ class Effort:
         self._unpacking = count
         self._room.set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many threads may unpack as there are, also one archive with several, or before it is whole."""
+        return self._unpacking >= UNPACKING
+
     @contextmanager
     def throttling(self, throttle: Callable[[float | None], None]) -> Iterator[None]:
         """Tell of every new rate while in the block."""

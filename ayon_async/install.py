@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -10,12 +11,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from ayon_async.acquire import acquired, part_of
+from ayon_async.ahead import Ahead
 from ayon_async.effort import UNPACKING, Effort
 from ayon_async.errors import AccessDenied, ArchiveError, ItemError, StoreError
+from ayon_async.item import Item
 from ayon_async.locate import Job
 from ayon_async.plan import up_to_date
 from ayon_async.progress import Entry, Ledger, Phase
@@ -25,7 +29,7 @@ from ayon_async.store import File, Held, Record, Store, now
 from ayon_async.store.copying import copy_item
 from ayon_async.store.record import Inventory, read_inventory, read_record
 from ayon_async.threads import in_thread
-from ayon_async.transfer import Fetched, Transfers, remove_part
+from ayon_async.transfer import Arrival, Fetched, Transfers, remove_part
 from ayon_async.unpack import Unpacked, unpack
 from ayon_async.urls import redact
 
@@ -42,10 +46,13 @@ async def installing(
         refresh: See `Installer`.
     """
     prepare = effort.prepare
-    with ThreadPoolExecutor(UNPACKING, "unpack", prepare) as unpackers:
+    with (
+        ThreadPoolExecutor(UNPACKING, "unpack", prepare) as unpackers,
+        ThreadPoolExecutor(1, "ahead", prepare) as early,
+    ):
         async with Transfers(server, jobs=jobs, rate=effort.rate, retries=server.retries, prepare=prepare) as transfers:
             with effort.throttling(transfers.limit):
-                yield Installer(server.url, store, transfers, unpackers, effort, ledger, refresh)
+                yield Installer(server.url, store, transfers, unpackers, early, effort, ledger, refresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class Installer:
         store: Where they go.
         transfers: Who brings their archives.
         unpackers: Threads for unpacking, apart from those that write: neither waits for the other.
+        early: The thread for what is unpacked while it arrives, which waits most of the time.
         effort: How much of the machine it takes.
         ledger: Who is told.
         refresh: Whether an archive is right although another one was seen first under the same version.
@@ -66,6 +74,7 @@ class Installer:
     store: Store
     transfers: Transfers
     unpackers: Executor
+    early: Executor
     effort: Effort
     ledger: Ledger
     refresh: bool = False
@@ -206,47 +215,44 @@ class Installer:
         Returns:
             None where the archive is the one that this was unpacked from.
         """
-        begun, pieced = now(), False
-        try:
-            async with acquired(job, self.transfers, self.store, entry) as fetched:
-                pieced = fetched.pieced
-                if held is not None and fetched.sha256.digest == held.record.sha256:
-                    validator = fetched.validator
-                    await self.store.confirm_source(
-                        held, validator.etag if validator else None, validator.modified if validator else None
-                    )
-                    return None
-                return await self._unpack(job, fetched, begun, entry)
-        except ArchiveError as error:
-            if not pieced:
-                raise
-            # No checksum told whether the pieces fit; the archive itself now says that they do not.
-            entry.set(reason=error.message, unpacked=0.0)
-            entry.have(0)
-        async with acquired(job, self.transfers, self.store, entry, whole=True) as fetched:
-            return await self._unpack(job, fetched, begun, entry)
+        item, begun, pieced = job.item, now(), False
+        staged, told = self.store.staging(item), _teller(entry)
 
-    async def _unpack(self, job: Job, fetched: Fetched, begun: str, entry: Entry) -> Path:
-        item, pin = job.item, job.pin
+        def work(arrival: Arrival, stop: threading.Event) -> Unpacked:
+            return self._unpack_file(item, arrival.file, staged, told, stop, arrival)
+
+        async with Ahead(work, functools.partial(self.store.discard, staged), self.early) as ahead:
+            on_arrival = ahead.begin if held is None and self.effort.is_full else None
+            try:
+                async with acquired(job, self.transfers, self.store, entry, on_arrival=on_arrival) as fetched:
+                    pieced = fetched.pieced
+                    if held is not None and fetched.sha256.digest == held.record.sha256:
+                        validator = fetched.validator
+                        await self.store.confirm_source(
+                            held, validator.etag if validator else None, validator.modified if validator else None
+                        )
+                        return None
+                    return await self._unpack(job, fetched, staged, begun, entry, ahead)
+            except ArchiveError as error:
+                if not pieced:
+                    raise
+                # No checksum told whether the pieces fit; the archive itself now says that they do not.
+                entry.set(reason=error.message, unpacked=0.0)
+                entry.have(0)
+            async with acquired(job, self.transfers, self.store, entry, whole=True) as fetched:
+                return await self._unpack(job, fetched, staged, begun, entry, ahead)
+
+    async def _unpack(self, job: Job, fetched: Fetched, staged: Path, begun: str, entry: Entry, ahead: Ahead) -> Path:
+        item, pin, stop = job.item, job.pin, threading.Event()
         if pin is not None and fetched.sha256.digest != pin.sha256:
             raise pin.mismatch(f"What {redact(fetched.source.location)} gave", fetched.sha256.digest)
-        staged, stop, told = self.store.staging(item), threading.Event(), _teller(entry)
         entry.set(phase=Phase.UNPACKING)
-
-        def work() -> Unpacked:
-            return unpack(
-                fetched.file,
-                staged,
-                name=item.label,
-                on_progress=told,
-                stop=stop,
-                group_writable=self.store.group_writable,
-                helpers=self.unpackers,
-            )
-
         try:
-            async with self.effort.unpacking_turn():
-                unpacked = await in_thread(work, executor=self.unpackers, stop=stop)
+            unpacked = await ahead.take()
+            if unpacked is None:
+                work = functools.partial(self._unpack_file, item, fetched.file, staged, _teller(entry), stop)
+                async with self.effort.unpacking_turn():
+                    unpacked = await in_thread(work, executor=self.unpackers, stop=stop)
             files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
             await self.store.seal(item, staged, _record(job, fetched, unpacked, self.server), files, begun)
         except BaseException:
@@ -255,13 +261,37 @@ class Installer:
             raise
         return staged
 
+    def _unpack_file(
+        self,
+        item: Item,
+        archive: BinaryIO,
+        staged: Path,
+        told: Callable[[float], None],
+        stop: threading.Event,
+        arrival: Arrival | None = None,
+    ) -> Unpacked:
+        return unpack(
+            archive,
+            staged,
+            name=item.label,
+            on_progress=told,
+            stop=stop,
+            group_writable=self.store.group_writable,
+            helpers=self.unpackers if self.effort.is_full else None,
+            arrival=arrival,
+        )
+
 
 def _teller(entry: Entry) -> Callable[[float], None]:
-    """What a thread calls to tell which share is unpacked."""
+    """What a thread calls to tell which share is unpacked; of no interest while the archive still arrives."""
     tell = asyncio.get_running_loop().call_soon_threadsafe
 
+    def note(share: float) -> None:
+        if entry.state.phase is Phase.UNPACKING:
+            entry.set(unpacked=share)
+
     def told(share: float) -> None:
-        tell(lambda: entry.set(unpacked=share))
+        tell(note, share)
 
     return told
 

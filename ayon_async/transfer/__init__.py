@@ -20,13 +20,14 @@ from ayon_async.locate import Archive
 from ayon_async.progress import Entry, Phase
 from ayon_async.server import AyonServer
 from ayon_async.threads import in_thread
+from ayon_async.transfer.arrival import Arrival
 from ayon_async.transfer.download import Download, Fetched, Means
 from ayon_async.transfer.origins import Origins
 from ayon_async.transfer.pacing import WINDOW, Pacer
 from ayon_async.transfer.part import Part, Validator, detach_part, remove_part
 from ayon_async.transfer.probe import Probe, probe
 
-__all__ = ["Fetched", "Probe", "Transfers", "Validator", "detach_part", "probe", "remove_part"]
+__all__ = ["Arrival", "Fetched", "Probe", "Transfers", "Validator", "detach_part", "probe", "remove_part"]
 
 _WRITERS = 2
 
@@ -78,11 +79,20 @@ class Transfers:
         """Receive so many bytes a second at the most from now on, all together; None for no limit."""
         self._pacer.limit(rate)
 
-    async def fetch(self, archive: Archive, path: Path, entry: Entry, *, whole: bool = False) -> Fetched:
+    async def fetch(
+        self,
+        archive: Archive,
+        path: Path,
+        entry: Entry,
+        *,
+        whole: bool = False,
+        on_arrival: Callable[[Arrival], None] | None = None,
+    ) -> Fetched:
         """The archive in the part file at this path, going on with what is there.
 
         Args:
             whole: Whether it must come in one answer.
+            on_arrival: Gets the means to read a large archive while it arrives; called once at the most.
 
         Raises:
             TransferError, AccessDenied: No source gives it; what came is kept for another time.
@@ -91,7 +101,7 @@ class Transfers:
         algorithms = {source.checksum.algorithm for source in archive.sources if source.checksum}
         entry.set(phase=None if entry.state.phase is Phase.QUEUED else Phase.QUEUED, size=archive.expected)
         part = await in_thread(lambda: Part(path, algorithms), executor=self._writers)
-        download = Download(archive, part, entry, self._means, whole=whole)
+        download = Download(archive, part, entry, self._means, whole=whole, on_arrival=on_arrival)
         self._downloads.append(download)
         try:
             return await download.run()

@@ -16,6 +16,7 @@ from ayon_async.locate import Archive, Source
 from ayon_async.progress import Entry, Phase
 from ayon_async.server import AyonServer
 from ayon_async.threads import in_thread
+from ayon_async.transfer.arrival import Arrival
 from ayon_async.transfer.copying import copy
 from ayon_async.transfer.origins import Origins
 from ayon_async.transfer.pacing import Pacer
@@ -29,6 +30,10 @@ SMALLEST_SPLIT = 256 * 1024
 """Bytes that are worth a connection of their own."""
 _SMALLEST_SHARE = 1 << 20
 _WORTH_SECONDS = 0.25
+_WORTH_AHEAD = 16 << 20
+"""Bytes of an archive that is worth being read before it is whole."""
+_DIRECTORY_SHARE = 128
+"""A zip ends with its table of contents, without which nothing can be unpacked: this part of it comes early."""
 T = TypeVar("T")
 
 
@@ -75,9 +80,19 @@ class Download:
         entry: Its line in the ledger.
         means: What all downloads share.
         whole: Whether it must come in one answer.
+        on_arrival: Gets the means to read it while it arrives, once it turns out to be large.
     """
 
-    def __init__(self, archive: Archive, part: Part, entry: Entry, means: Means, *, whole: bool) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        part: Part,
+        entry: Entry,
+        means: Means,
+        *,
+        whole: bool,
+        on_arrival: Callable[[Arrival], None] | None,
+    ) -> None:
         self._archive = archive
         self._part = part
         self._entry = entry
@@ -90,6 +105,8 @@ class Download:
         self._whole = whole
         self._splits = True  # until the source shows that it does not do them
         self._pieced = part.resumed
+        self._on_arrival = on_arrival
+        self._wants_end = False
 
     async def run(self) -> Fetched:
         """Bring it from the first source that gives it.
@@ -319,7 +336,7 @@ class Download:
 
     async def _stream(self, piece: Piece) -> None:
         source, pacer, origins = self._source, self._means.pacer, self._means.origins
-        line = Line(self._means.server, pacer, self.writer, self._entry, self._expected, self._start_over)
+        line = Line(self._means.server, pacer, self.writer, self._entry, self._expected, self._start_over, self._offer)
         try:
             await stream(source, self._part, piece, line)
         except Failed as failure:
@@ -332,6 +349,14 @@ class Download:
         else:
             origins.served(source)
 
+    def _offer(self) -> None:
+        """An answer begins: let the archive be read while it arrives, if it is worth it and any piece can be had."""
+        size = self._part.size
+        if self._on_arrival is None or size is None or size < _WORTH_AHEAD or not self._can_split:
+            return
+        offer, self._on_arrival, self._wants_end = self._on_arrival, None, True
+        offer(self._part.reader())
+
     # --- helpers: further connections for the same archive ----------------------------------------------------------
 
     def largest_rest(self) -> int:
@@ -340,7 +365,8 @@ class Download:
 
     def start_helper(self) -> None:
         """Let another connection, which the caller has taken from the pacer, bring the largest rest."""
-        rest = max(self._spare(), key=lambda gap: gap[1] - gap[0])
+        rest = self._end() or max(self._spare(), key=lambda gap: gap[1] - gap[0])
+        self._wants_end = False
         taken_from = next((piece for piece in self._pieces if piece.end == rest[1]), None)
         if taken_from is not None:
             taken_from.end = rest[0]
@@ -364,6 +390,15 @@ class Download:
             return []
         gaps = [(start, end) for start, end in self._gaps() if end is not None and end - start >= SMALLEST_SPLIT]
         return gaps or [half for piece in self._pieces if (half := _second_half(piece))]
+
+    def _end(self) -> tuple[int, int] | None:
+        """The archive's end, where its reader needs it and another connection would come to it only last."""
+        size = self._part.size
+        if not self._wants_end or size is None:
+            return None
+        start = size - max(SMALLEST_SPLIT, size // _DIRECTORY_SHARE)
+        waiting = any(piece.end == size and piece.position < start for piece in self._pieces)
+        return (start, size) if waiting else None
 
     async def _help(self, piece: Piece) -> None:
         try:

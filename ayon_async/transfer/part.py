@@ -20,6 +20,7 @@ import msgspec
 from ayon_async import fs
 from ayon_async.checksum import Checksum, Hasher
 from ayon_async.errors import StoreError
+from ayon_async.transfer.arrival import Arrival
 from ayon_async.transfer.ranges import Ranges
 
 SAVE_BYTES = 1 << 20
@@ -101,6 +102,7 @@ class Part:
         self.validator: Validator | None = None
         self._hashed = 0
         self._hasher = Hasher(*algorithms)
+        self._arrival: Arrival | None = None
         self._load()
         self.resumed = bool(self.done.spans)
 
@@ -120,8 +122,18 @@ class Part:
         """Whether every byte is on disk."""
         return self.size is not None and self.done.total == self.size
 
+    def reader(self) -> Arrival:
+        """For a reader that begins before all is here; the size has to be known. There is one at a time."""
+        assert self.size is not None
+        with _explained(self.path):
+            file = os.fdopen(fs.open_to_read(self.path), "rb", buffering=0)  # for a position of its own
+        self._arrival = Arrival(file, self.size)
+        self._arrival.put(self.done)
+        return self._arrival
+
     def reset(self) -> None:
         """Begin anew with nothing."""
+        self.end_reader()
         self.done, self.size, self.validator, self.resumed = Ranges(), None, None, False
         self._hashed, self._hasher = 0, Hasher(*self._algorithms)
         self._saved = time.monotonic(), 0
@@ -141,6 +153,8 @@ class Part:
         when, total = self._saved
         if self.complete or self.done.total - total >= SAVE_BYTES or time.monotonic() - when >= SAVE_SECONDS:
             self.save()
+        if self._arrival is not None:
+            self._arrival.put(self.done)
         for _ in range(_READS):
             if not self.catch_up():
                 break
@@ -171,8 +185,15 @@ class Part:
         """The digest of the whole, once it is complete and caught up."""
         return self._hasher.checksum(algorithm)
 
+    def end_reader(self) -> None:
+        """Tell the reader that it read in vain."""
+        if self._arrival is not None:
+            self._arrival.end()
+            self._arrival = None
+
     def close(self) -> None:
         """Close the file; the part stays."""
+        self.end_reader()
         self.file.close()
 
 

@@ -20,7 +20,7 @@ from ayon_async.unpack.errors import Stopped, UnpackError
 from ayon_async.unpack.folder import Folder
 from ayon_async.unpack.limits import Budget, Limits
 from ayon_async.unpack.result import Link, Member, Unpacked
-from ayon_async.unpack.source import Meter, Source
+from ayon_async.unpack.source import Arrival, Meter, Source
 from ayon_async.unpack.stream import COMPRESSIONS
 from ayon_async.unpack.tar import unpack_tar
 from ayon_async.unpack.tar_header import BLOCK, is_tar
@@ -53,6 +53,7 @@ def unpack(
     group_writable: bool = False,
     flush: bool = True,
     helpers: Executor | None = None,
+    arrival: Arrival | None = None,
 ) -> Unpacked:
     """Unpack a zip or tar (plain, gzip, bzip2, xz) into a folder; blocks, so call it in a thread.
 
@@ -70,6 +71,8 @@ def unpack(
         group_writable: Whether files and folders are writable for their group.
         flush: Whether everything is put on the device before this returns.
         helpers: Threads of which one, as soon as it is free, helps with a large zip. This may run in one of them.
+        arrival: Tells what is here of an archive that is still arriving; None where all of it is. Who gives one finds
+            out that the archive is right before using what was unpacked.
 
     Raises:
         UnpackError: The archive is refused; its subclasses in `ayon_async.unpack.errors` say why.
@@ -82,7 +85,7 @@ def unpack(
     if root.exists() and any(root.iterdir()):
         raise FileExistsError(errno.EEXIST, "the folder to unpack into is not empty", str(destination))
     with _all_or_nothing(name, root):
-        source = Source(name, archive)
+        source = Source(name, archive, arrival)
         meter = Meter(source.size, on_progress, stop)
         folder = Folder(name, root, group_writable=group_writable)
         unpacked = _unpack(source, folder, Budget(name, source.size, limits), meter, helpers)

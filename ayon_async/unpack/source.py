@@ -7,11 +7,28 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from ayon_async.unpack import errors
 
 MIB = 1 << 20
+_PATIENCE = 0.5  # seconds until a reader that waits looks up
+
+
+class Arrival(Protocol):
+    """What is here of an archive that is still arriving.
+
+    Attributes:
+        size: Bytes of the whole archive.
+    """
+
+    size: int
+
+    def has(self, start: int, end: int) -> bool:
+        """Whether these bytes are here."""
+
+    def wait(self, start: int, end: int, seconds: float) -> bool:
+        """Wait until these bytes are here, or so many seconds have passed; False once nothing more comes."""
 
 
 class Source:
@@ -20,21 +37,44 @@ class Source:
     Args:
         name: What the caller calls the archive.
         archive: The open file.
+        arrival: What is in it so far; None where it is whole.
 
     Attributes:
         name: As given.
         size: The archive's length in bytes.
     """
 
-    def __init__(self, name: str, archive: BinaryIO) -> None:
+    def __init__(self, name: str, archive: BinaryIO, arrival: Arrival | None = None) -> None:
         self.name = name
         self._archive = archive
+        self._arrival = arrival
         self._lock = threading.Lock()
         try:
             self._fd = archive.fileno()
         except io.UnsupportedOperation:  # not a file of the operating system
             self._fd = -1
-        self.size = os.fstat(self._fd).st_size if self._fd >= 0 else archive.seek(0, os.SEEK_END)
+        if arrival is not None:
+            self.size = arrival.size
+        else:
+            self.size = os.fstat(self._fd).st_size if self._fd >= 0 else archive.seek(0, os.SEEK_END)
+
+    def has(self, start: int, end: int) -> bool:
+        """Whether these bytes can be read without waiting."""
+        return self._arrival is None or self._arrival.has(start, end)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the archive is here."""
+        return self.has(0, self.size)
+
+    def wait(self, start: int, end: int) -> None:
+        """Wait until these bytes are here, or it is time to look for others.
+
+        Raises:
+            Stopped: They won't come.
+        """
+        if self._arrival is not None and not self._arrival.wait(start, end, _PATIENCE):
+            raise errors.Stopped
 
     def read(self, offset: int, size: int) -> bytes:
         """Exactly size bytes from offset.
@@ -50,6 +90,9 @@ class Source:
 
     def read_some(self, offset: int, size: int) -> bytes:
         """Up to size bytes from offset, fewer only at the end of the archive."""
+        end = min(offset + size, self.size)
+        while not self.has(offset, end):
+            self.wait(offset, end)
         data = self._read_once(offset, size)
         while len(data) < size and (more := self._read_once(offset + len(data), size - len(data))):
             data += more
@@ -77,6 +120,18 @@ class Meter:
         self._on_progress = on_progress
         self._stop = stop
         self._next = MIB
+        self._read = 0
+        self._reading = threading.Lock()
+
+    def read(self, count: int) -> None:
+        """Note that so many bytes more are read, wherever they lie; several threads may.
+
+        Raises:
+            Stopped: The caller asked to stop.
+        """
+        with self._reading:
+            self._read += count
+            self.at(self._read)
 
     def at(self, position: int) -> None:
         """Note that the archive is read up to a position.

@@ -4,14 +4,16 @@ A member's span ends where the next one begins. Its header, data and descriptor 
 members can't overlap, and nothing can hide between them.
 
 The spans go in batches of about a MiB to whoever unpacks: the thread that was called, and one more where one is free.
+Of an archive that is still arriving those go first that are here.
 """
 
 from __future__ import annotations
 
 import struct
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, wait
+from concurrent.futures import Executor, Future, wait
 from typing import NamedTuple
 
 from ayon_async.unpack import deflate, errors
@@ -64,7 +66,7 @@ def unpack_zip(source: Source, folder: Folder, budget: Budget, meter: Meter, hel
     """
     spans = _plan(source, budget)
     work = _Work(source, folder, meter, spans)
-    work.run_with(helpers if len(work.batches) >= _WORTH_HELP else None)
+    work.run(helpers)
     links = Links(source.name, budget, meter)
     for span in spans:
         if span.entry.is_link:
@@ -78,7 +80,6 @@ class _Work:
     """An archive's members, of which several threads take what is next.
 
     Attributes:
-        batches: What nobody took yet.
         members: The files that were written, by their paths.
         targets: Where the links are to lead, by their paths.
     """
@@ -87,35 +88,60 @@ class _Work:
         self._source = source
         self._folder = folder
         self._meter = meter
-        self.batches = deque(_batches(spans))
+        self._batches = deque(_batches(spans))
+        self._taking = threading.Lock()
         self.members: dict[str, Member] = {}
         self.targets: dict[str, str] = {}
 
-    def run_with(self, helpers: Executor | None) -> None:
-        """Unpack everything, with the help of another thread if there are helpers."""
-        helping = [helpers.submit(self._run)] if helpers is not None else []
+    def run(self, helpers: Executor | None) -> None:
+        """Unpack everything, with the help of another thread once all of a large archive is here."""
+        helping: list[Future[None]] = []
         try:
-            self._run()
+            reader = _Reader(self._source, self._meter)
+            while self._batches:
+                if helpers is not None and not helping and self._is_worth_help:
+                    helping.append(helpers.submit(self._help))
+                self._unpack_next(reader)
         finally:
+            self._batches.clear()  # what is left where something is wrong, nobody needs
             started = [future for future in helping if not future.cancel()]
             wait(started)
         for future in started:
             future.result()
 
-    def _run(self) -> None:
-        reader = _Reader(self._source, self._meter)
+    @property
+    def _is_worth_help(self) -> bool:
+        return len(self._batches) >= _WORTH_HELP and self._source.is_whole
+
+    def _help(self) -> None:
         try:
-            while self.batches:
-                try:
-                    batch = self.batches.popleft()
-                except IndexError:  # another thread was faster
-                    return
-                for span in batch:
-                    self._meter.at(span.entry.offset)
-                    self._unpack(reader, span)
+            reader = _Reader(self._source, self._meter)
+            while self._batches:
+                self._unpack_next(reader)
         except BaseException:
-            self.batches.clear()  # nobody needs the rest
+            self._batches.clear()
             raise
+
+    def _unpack_next(self, reader: _Reader) -> None:
+        batch = self._take()
+        if batch is None:
+            self._meter.check()
+            return
+        reader.until = batch[-1].end
+        for span in batch:
+            self._unpack(reader, span)
+
+    def _take(self) -> list[_Span] | None:
+        """The first members that can be read now; None where it was waited for some in vain, or there are no more."""
+        with self._taking:
+            for number, batch in enumerate(self._batches):
+                if self._source.has(*_needed(batch)):
+                    del self._batches[number]
+                    return batch
+            first = self._batches[0] if self._batches else None
+        if first is not None:
+            self._source.wait(*_needed(first))
+        return None
 
     def _unpack(self, reader: _Reader, span: _Span) -> None:
         entry = span.entry
@@ -129,6 +155,12 @@ class _Work:
             member = self._folder.write(span.path, pieces, executable=bool(entry.mode & 0o111))
             _check_crc(self._source, entry, member.crc32)
             self.members[span.path] = member
+
+
+def _needed(batch: list[_Span]) -> tuple[int, int]:
+    """What has to be here before the work on a batch begins: of a large member, which is streamed, the first MiB."""
+    start, end = batch[0].entry.offset, batch[-1].end
+    return start, end if end - start <= _AT_ONCE else start + MIB
 
 
 def _batches(spans: list[_Span]) -> Iterator[list[_Span]]:
@@ -181,11 +213,15 @@ class _Reader:
     """Members' contents, from a window of about a MiB over the archive: most members are in it already.
 
     Members can be asked for in any order; each thread that works on an archive has a reader of its own.
+
+    Attributes:
+        until: Where what may be read ends.
     """
 
     def __init__(self, source: Source, meter: Meter) -> None:
         self._source = source
         self._meter = meter
+        self.until = 0
         self._window = memoryview(b"")
         self._window_at = 0
 
@@ -202,6 +238,7 @@ class _Reader:
         if end < span.end:
             _check_descriptor(self._source.name, entry, bytes(self._view(end, span.end)))
         if entry.packed_size <= MIB and entry.size <= _AT_ONCE:
+            self._meter.read(span.end - entry.offset)
             packed = self._view(start, end)
             return (packed,) if entry.method == STORED else (self._inflate(entry, packed),)
         return self._stream_stored(start, end) if entry.method == STORED else self._stream_inflated(entry, start, end)
@@ -209,7 +246,7 @@ class _Reader:
     def _view(self, start: int, end: int) -> memoryview:
         first = start - self._window_at
         if first < 0 or end - self._window_at > len(self._window):
-            size = max(end - start, min(MIB, self._source.size - start))
+            size = max(end - start, min(MIB, self.until - start))
             self._window = memoryview(self._source.read(start, size))
             self._window_at, first = start, 0
         return self._window[first : first + end - start]
@@ -227,18 +264,20 @@ class _Reader:
 
     def _stream_stored(self, start: int, end: int) -> Iterator[bytes]:
         for at in range(start, end, MIB):
-            self._meter.at(at)
-            yield self._source.read(at, min(MIB, end - at))
+            count = min(MIB, end - at)
+            yield self._source.read(at, count)
+            self._meter.read(count)
 
     def _stream_inflated(self, entry: Entry, start: int, end: int) -> Iterator[bytes]:
         inflater = deflate.inflater(deflate.RAW)
         produced = 0
         packed = b""
         while not inflater.eof and produced <= entry.size:
-            self._meter.at(start)
+            self._meter.check()
             if not packed:
                 packed = self._source.read(start, min(MIB, end - start))
                 start += len(packed)
+                self._meter.read(len(packed))
             try:
                 data = inflater.decompress(packed, MIB)
             except deflate.Error as error:
