@@ -14,6 +14,7 @@ from ayon_async.locate import Job
 from ayon_async.plan import Policy, largest_first, pinned
 from ayon_async.progress import Ledger, Watcher
 from ayon_async.report import SyncReport
+from ayon_async.room import with_room
 from ayon_async.server import AyonServer
 from ayon_async.settings import this_platform
 from ayon_async.store import Store
@@ -61,7 +62,7 @@ async def repair(
                 work.append(outcome)
             else:
                 ledger[Item(outcome.kind, outcome.name, outcome.version)].end(outcome)
-        work = largest_first(await learn_sizes(work, server, ledger, jobs))
+        work = await with_room(largest_first(await learn_sizes(work, server, ledger, jobs)), store, ledger)
         held = await store.held(damaged)
         async with (
             installing(server, store, ledger, jobs=jobs, effort=Effort(rate)) as installer,

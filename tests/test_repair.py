@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import namedtuple
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,21 @@ async def test_it_fails_and_the_old_one_stays(server: DevServer, maya: Path, tmp
     assert (report.exit_code, states(report)) == (1, {LABEL: "failed"})
     assert everything(maya) == before
     assert leftovers(tmp_path) == []
+
+
+async def test_what_is_known_not_to_fit_is_not_begun(
+    server: DevServer, maya: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, needed = everything(maya), 2 * len(MAYA)
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - needed + 1, needed - 1))
+    report = await repaired(server, tmp_path)
+    assert (report.exit_code, states(report)) == (1, {LABEL: "failed"})
+    assert f"needs {needed:,} bytes" in why(report, LABEL)
+    assert f"{needed - 1:,} are free" in why(report, LABEL)
+    assert (everything(maya), reached(server)) == (before, ["/api/addons"])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9 - needed, needed))
+    assert states(await repaired(server, tmp_path)) == {LABEL: "installed"}
 
 
 async def test_another_archive_is_no_repair(server: DevServer, maya: Path, tmp_path: Path) -> None:
