@@ -251,7 +251,7 @@ def mend(refused: Ended) -> None:
     subprocess.run(shlex.split(command.removeprefix("sudo ")), check=True)
 
 
-@pytest.mark.parametrize("folder", ["addons", "dependency_packages", "addons/.ayon-async"])
+@pytest.mark.parametrize("folder", ["", "addons", "dependency_packages", "addons/.ayon-async"])
 @pytest.mark.parametrize("command", ["sync", "status"])
 async def test_world_writable_store_is_refused(machine: Machine, folder: str, command: str) -> None:
     assert (await machine.call("sync")).code == 0
@@ -276,10 +276,25 @@ async def test_link_to_a_world_writable_store_is_refused(machine: Machine, tmp_p
     assert (await machine.call("sync")).code == 0
 
 
-@as_root
-async def test_store_of_another_user_is_refused(machine: Machine) -> None:
+async def test_new_store_in_a_world_writable_folder_is_refused_unless_that_is_sticky(machine: Machine) -> None:
+    machine.storage.mkdir()
+    machine.storage.chmod(0o777)
+    refused = await machine.call("sync")
+    assert refused.code == 1
+    assert list(machine.storage.iterdir()) == []
+    machine.storage.chmod(0o1777)  # as /tmp is: nobody can put another folder in the place of ours
     assert (await machine.call("sync")).code == 0
-    os.chown(machine.storage / "addons", ALICE, ALICE)
+    machine.storage.chmod(0o777)
+    mend(refused)
+    assert stat.S_IMODE(machine.storage.stat().st_mode) == 0o775
+    assert (await machine.call("sync")).code == 0
+
+
+@as_root
+@pytest.mark.parametrize("folder", ["", "addons"])
+async def test_store_of_another_user_is_refused(machine: Machine, folder: str) -> None:
+    assert (await machine.call("sync")).code == 0
+    os.chown(machine.storage / folder, ALICE, ALICE)
     refused = await machine.call("sync")
     assert refused.code == 1
     assert f"belongs to another user (id {ALICE})" in refused.err

@@ -49,17 +49,23 @@ def check_neighbours(roots: Iterable[Root], owner: int | None, *, group_writable
     """
     if sys.platform == "win32":
         return  # folders below the user's profile are the user's alone there
+    roots = tuple(roots)
     allowed = {os.geteuid(), 0, owner}
+    above = {root.path.parent for root in roots}
+    if len(above) == 1:  # else each folder was chosen by itself, and what it lies in is no folder of the store
+        _check(above.pop(), roots, allowed, deep=False)
     for root in roots:
-        _check(root.path, root, allowed)
-        _check(root.ours, root, None if group_writable else allowed)
+        _check(root.path, [root], allowed)
+        _check(root.ours, [root], None if group_writable else allowed)
 
 
-def _check(folder: Path, root: Root, allowed: Set[int | None] | None) -> None:
+def _check(folder: Path, roots: Iterable[Root], allowed: Set[int | None] | None, *, deep: bool = True) -> None:
     """Check one folder, and where it is a link, what that leads to as well.
 
     Args:
+        roots: Whose lists tell whether the official launcher made it.
         allowed: Who may own it; anybody where None.
+        deep: Whether what lies in it has to be mended as well.
     """
     try:
         states = [folder.lstat(), folder.stat()]
@@ -67,14 +73,17 @@ def _check(folder: Path, root: Root, allowed: Set[int | None] | None) -> None:
         return
     quoted = shlex.quote(str(folder))
     go_on = "or go on with --trust-store."
-    open_to_all = stat.S_IWOTH & states[-1].st_mode
-    if open_to_all and not (_is_world_writable(root.list) and _is_out_of_reach(folder)):
+    recursive = "-R " if deep else ""
+    # What is in a sticky folder only its owner can rename or remove.
+    open_to_all = states[-1].st_mode & stat.S_IWOTH and (deep or not states[-1].st_mode & stat.S_ISVTX)
+    by_launcher = any(_is_world_writable(root.list) for root in roots)
+    if open_to_all and not (by_launcher and _is_out_of_reach(folder)):
         message = f"The store's folder {folder} can be written by every user of this machine."
-        raise StoreError(message, f"Mend it with: chmod -R o-w {quoted} - {go_on}")
+        raise StoreError(message, f"Mend it with: chmod {recursive}o-w {quoted} - {go_on}")
     for found in states:
         if allowed is not None and found.st_uid not in allowed:
             message = f"The store's folder {folder} belongs to another user (id {found.st_uid})."
-            raise StoreError(message, f"Mend it with: sudo chown -R {os.geteuid()} {quoted} - {go_on}")
+            raise StoreError(message, f"Mend it with: sudo chown {recursive}{os.geteuid()} {quoted} - {go_on}")
 
 
 def _is_world_writable(path: Path) -> bool:
