@@ -110,16 +110,18 @@ async def status(
     *,
     platform: str | None = None,
     remote: bool = False,
+    lock: Lock | None = None,
     offline: bool = False,
 ) -> SyncReport:
     """Compare the store with the chosen bundle and change nothing; what is missing is `planned`.
 
     Args:
         remote: Also ask whether archives may have changed on the server under the same version.
-        offline: Ask no server: compare with the last good bundle.
+        lock: Decides what should be there, and exactly which bytes, in place of the server's bundle.
+        offline: Ask no server: compare with the last good bundle, or with the lock.
     """
     ledger = Ledger(None, server.url)
-    policy = Policy(platform or this_platform(), remote=remote)
+    policy = Policy(platform or this_platform(), lock, remote=remote)
 
     async def story() -> Survey:
         if remote and offline:

@@ -181,6 +181,30 @@ async def test_lock_and_sync_from_it(machine: Machine, server: DevServer, tmp_pa
     assert (refused.code, refused.states["maya"]) == (1, "failed")
 
 
+async def test_status_and_exec_by_a_lock(machine: Machine, server: DevServer, tmp_path: Path) -> None:
+    """What is compared, and what a command is started with, is the lock's bundle and not the server's."""
+    lock = ("--lock", str(tmp_path / "bundle.lock.json"))
+    assert (await machine.call("lock", "-o", lock[1])).code == 0
+    await server.promote("staging")
+    assert (await machine.call("sync")).code == 0
+    program = ("--", sys.executable, "-c", "import os; print(os.environ['AYON_BUNDLE_NAME'])")
+    for way in ((), ("--offline",)):
+        assert (await machine.call("status", *lock, *way, "--json")).document["bundle"] == "prod"
+    shutil.rmtree(machine.storage / "addons/core_1.0.0")
+    missing = await machine.call("status", *lock, "--json")
+    assert (missing.code, missing.states["core"], missing.states["maya"]) == (1, "planned", "up_to_date")
+    assert (await machine.call("status")).code == 0, "the staging bundle has another one"
+    started = await machine.run("exec", *lock, *program)
+    assert (started.code, started.out) == (0, "prod\n"), started.err
+    assert (machine.storage / "addons/core_1.0.0").is_dir()
+    addons = {**server.studio.addons, ("core", "1.0.0"): addon(client_zip("core", "other"))}
+    server.studio = replace(server.studio, addons=addons)
+    shutil.rmtree(machine.storage / "addons/core_1.0.0")
+    refused = await machine.run("exec", *lock, *program)
+    assert (refused.code, refused.out) == (1, "")
+    assert "core 1.0.0" in refused.err
+
+
 async def test_lock_that_cannot_be_made_or_read(machine: Machine, server: DevServer, tmp_path: Path) -> None:
     assert (await machine.call("lock")).code == 2
     assert (await machine.call("sync", "--lock", str(tmp_path / "none"))).code == 2

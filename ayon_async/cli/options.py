@@ -25,7 +25,7 @@ Offline = Annotated[
     bool, Option("--offline", help="Ask no server: compare the store with the last good bundle, or with --lock.")
 ]
 Lock = Annotated[
-    Path | None, Option("--lock", metavar="FILE", help="Install exactly the bytes that this lock file names.")
+    Path | None, Option("--lock", metavar="FILE", help="Want exactly the bytes that this lock file names.")
 ]
 
 # --- where to put it, and how ---------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ def status(
     remote: Annotated[
         bool, typer.Option("--remote", help="Ask whether archives may have changed on the server as well.")
     ] = False,
+    lock: options.Lock = None,
     offline: options.Offline = False,
     also: options.Also = None,
     as_json: options.AsJson = False,
@@ -42,9 +43,11 @@ def status(
 
 async def _status(setup: Setup) -> command.Answer:
     from ayon_async.cli.reports import answer_of, status_text
+    from ayon_async.lockfile import read_lock
     from ayon_async.syncing import status as survey
 
-    how = functools.partial(survey, platform=setup.settings.platform, remote=setup.given["remote"])
+    lock = read_lock(setup.given["lock"]) if setup.given["lock"] else None
+    how = functools.partial(survey, platform=setup.settings.platform, remote=setup.given["remote"], lock=lock)
     if setup.given["offline"]:
         report = await how(setup.server(), setup.store, setup.settings.choice, offline=True)
     else:
