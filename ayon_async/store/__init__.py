@@ -307,7 +307,9 @@ class Store:
         """Whether this user may change the store, as far as the system says without a try."""
 
         def look() -> bool:
-            return all(os.access(root.path, os.W_OK) for root in self._roots.values() if root.path.exists())
+            effective = os.access in os.supports_effective_ids
+            folders = (root.path for root in self._roots.values() if root.path.exists())
+            return all(os.access(path, os.W_OK, effective_ids=effective) for path in folders)
 
         return await in_thread(look)
 
