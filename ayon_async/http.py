@@ -28,6 +28,8 @@ from ayon_async.version import __version__
 
 MAX_REDIRECTS = 5
 _KEEP_ALIVE = 1.5
+_CLOSING = 0.5  # seconds that the other side has to agree to the end of a WebSocket
+_LONGEST_MESSAGE = 1 << 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # Failures that a new try may mend; all that aiohttp and the operating system raise for a broken connection.
 CONNECTION_ERRORS = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
@@ -189,6 +191,27 @@ class HttpClient:
                 method, json = "GET", None
         raise RedirectRefused(f"more than {MAX_REDIRECTS} redirects, the last one to {redact(url)}")
 
+    @asynccontextmanager
+    async def websocket(self, url: str, *, silence: float) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A WebSocket at an address of http or https; no redirect is followed.
+
+        Args:
+            silence: Seconds without a message after which receiving fails.
+
+        Raises:
+            aiohttp.ClientError, OSError, asyncio.TimeoutError: See `explain`.
+        """
+        if self._session is None:
+            raise RuntimeError("HttpClient is used outside its 'async with' block")
+        async with self._session.ws_connect(
+            _parse(url),
+            proxy=proxy_for(url),
+            ssl=self._context(url, True),
+            timeout=aiohttp.ClientWSTimeout(ws_receive=silence, ws_close=_CLOSING),
+            max_msg_size=_LONGEST_MESSAGE,
+        ) as socket:
+            yield socket
+
     def _context(self, url: str, at_home: bool) -> ssl.SSLContext | bool:
         if not url.startswith("https:"):
             return True
@@ -201,11 +224,16 @@ class HttpClient:
 async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
     """Ask once: aiohttp itself would ask again where there is no answer, but how often is not for it to decide."""
     try:
-        return await send(request)
+        response = await send(request)
     except aiohttp.ClientConnectorError:
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise Disconnected(_reason(error)) from error
+    if response.status in _REDIRECTS and "Upgrade" in request.headers:
+        # aiohttp itself would follow it, and who answers there would be told the token.
+        response.close()
+        raise RedirectRefused("a redirect, where a WebSocket was asked for")
+    return response
 
 
 def _make_context(tls: Tls, with_certificate: bool) -> ssl.SSLContext:

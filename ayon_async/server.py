@@ -7,11 +7,14 @@ import json
 import logging
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlencode
+
+import aiohttp
 
 from ayon_async import backoff, model
 from ayon_async.errors import (
@@ -21,6 +24,7 @@ from ayon_async.errors import (
     InvalidAnswer,
     LoginFailed,
     NotSignedIn,
+    ServerError,
     ServerUnreachable,
 )
 from ayon_async.http import CONNECTION_ERRORS, HttpClient, Timeouts, Tls, explain
@@ -36,6 +40,18 @@ _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_ANSWER_SECONDS = 10.0
 _FIRST_ANSWER_ATTEMPTS = 3
 _SIGN_IN = "Sign in with 'ayon-async login', or set AYON_API_KEY."
+
+
+class NewsClosed(ServerError):
+    """The server ended the connection for news.
+
+    Attributes:
+        code: Its reason: 1012 where it restarts, 1000 also where it does not accept the token.
+    """
+
+    def __init__(self, url: str, code: int | None) -> None:
+        super().__init__(f"{url} ended the connection for news (code {code}).", "It is opened again by itself.")
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +84,9 @@ class AyonServer:
         tls: Further certificate authorities, a client certificate.
         retries: Further attempts of a request that failed in a way that can get better.
         site_id: The launcher's id of this machine, where it has one.
+
+    Attributes:
+        last_bundles: What `bundles` last said, for who looks on.
     """
 
     def __init__(
@@ -84,6 +103,7 @@ class AyonServer:
         self.url = normalize_url(url)
         self.retries = retries
         self.answered = False
+        self.last_bundles: model.Bundles | None = None
         about = {"X-ayon-platform": PLATFORM, "X-ayon-hostname": socket.gethostname()}
         self._about = {**about, "X-ayon-site-id": site_id} if site_id else about
         self.http = HttpClient(self.url, timeouts=timeouts, tls=tls)
@@ -106,6 +126,11 @@ class AyonServer:
     def private_headers(self) -> Mapping[str, str]:
         """Who we are, for this server's own origin only."""
         return {**self._about, **(self._credentials[0] if self._credentials else {})}
+
+    @property
+    def _secret(self) -> str:
+        """The key or token in use, bare."""
+        return next(iter(self._credentials[0].values())).removeprefix("Bearer ") if self._credentials else ""
 
     def use_key(self, key: str) -> None:
         """Ask with this API key from now on; see the class for what happens where it is refused."""
@@ -162,7 +187,8 @@ class AyonServer:
 
     async def bundles(self) -> model.Bundles:
         """Every bundle, archived ones too, and which is production and staging."""
-        return await self._get("/api/bundles?archived=true", model.Bundles)
+        self.last_bundles = await self._get("/api/bundles?archived=true", model.Bundles)
+        return self.last_bundles
 
     async def addons(self) -> tuple[model.Addon, ...]:
         """Every addon with all its versions."""
@@ -213,6 +239,32 @@ class AyonServer:
     def path_url(self, path: str) -> str:
         """A path that the server named itself."""
         return f"{self.url}/{quote(path.lstrip('/'), safe='/%?=&')}"
+
+    # --- news -------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def news(self, topics: Iterable[str], silence: float) -> AsyncIterator[AsyncIterator[str]]:
+        """What is told on the server's WebSocket: the topics of its messages, heart-beats included.
+
+        A key or token is accepted there only after it was used in a request, and nothing tells that it was: the first
+        message does.
+
+        Args:
+            topics: Beginnings of those that are wanted.
+            silence: Seconds without a message after which the connection counts as dead.
+
+        Raises:
+            ServerUnreachable: There is no such connection, or it broke; also while the topics are read.
+            NewsClosed: The server ended it; by the reading of the topics.
+        """
+        url = f"{self.url}/ws"
+        try:
+            async with self.http.websocket(url, silence=silence) as socket:
+                await socket.send_json({"topic": "auth", "token": self._secret, "subscribe": [*topics]})
+                yield _topics(socket, url)
+        except CONNECTION_ERRORS as error:
+            failure = explain(error, redact(url))
+            raise ServerUnreachable(failure.message, failure.hint) from error
 
     # --- how we ask -------------------------------------------------------------------------------------------------
 
@@ -302,3 +354,15 @@ class AyonServer:
             return InvalidAnswer(f"{url} answered {reply.status} with {kind}: this is not an AYON server.", hint)
         hint = "Try again later, or ask the studio's AYON administrator."
         return InvalidAnswer(f"{url} answered {reply.status}: {reply.detail}", hint)
+
+
+async def _topics(socket: aiohttp.ClientWebSocketResponse, url: str) -> AsyncIterator[str]:
+    async for message in socket:
+        if message.type is not aiohttp.WSMsgType.TEXT:
+            continue
+        try:
+            topic = json.loads(message.data)["topic"]
+        except (ValueError, KeyError, TypeError):
+            continue  # not as an AYON server speaks
+        yield str(topic)
+    raise NewsClosed(redact(url), socket.close_code)

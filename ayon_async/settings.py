@@ -21,11 +21,13 @@ from typing import Any, Literal
 from ayon_async.choice import BundleChoice
 from ayon_async.errors import SettingsError, UsageError
 from ayon_async.values import (
+    ahead,
     duration,
     file_path,
     folders,
     line,
     number,
+    period,
     platform_name,
     rate,
     seconds,
@@ -38,6 +40,7 @@ from ayon_async.values import (
 )
 
 Platform = Literal["windows", "linux", "darwin"]
+Prefetch = Literal["off", "staging", "all"]
 
 
 def this_platform() -> Platform:
@@ -102,6 +105,9 @@ SETTINGS = (
     Setting(
         "start_jitter", duration, "longest random wait before the start, such as 30s", "--start-jitter", default=0.0
     ),
+    Setting("check_every", period, "how often a watch asks without any news, such as 10m", default=600.0),
+    Setting("news_wait", duration, "longest random wait of a watch after news, such as 20s", default=20.0),
+    Setting("prefetch", ahead, "bundles to fetch before they are active: off, staging, all", default="off"),
     Setting("connect_timeout", seconds, "seconds to wait for a connection", None, "AYON_SERVER_TIMEOUT", 15.0, number),
     Setting("silence_timeout", seconds, "seconds without a single byte", None, "AYON_SERVER_TIMEOUT", 30.0, number),
     Setting(
@@ -163,7 +169,7 @@ class Settings:
         choice: Which bundle and project.
         storage_dir: Absolute, as are all paths here; `ayon_async.paths.store_paths` makes the store's folders of it.
         limit_rate: Bytes per second.
-        start_jitter: Seconds, as are the time-outs.
+        start_jitter: Seconds, as are the time-outs and the waits of a watch.
         warnings: Sentences that a person should see once: unknown keys, locked ones.
     """
 
@@ -183,6 +189,9 @@ class Settings:
     jobs: int
     limit_rate: float | None
     start_jitter: float
+    check_every: float
+    news_wait: float
+    prefetch: Prefetch
     connect_timeout: float
     silence_timeout: float
     retries: int

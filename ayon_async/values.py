@@ -70,11 +70,25 @@ def rate(value: object) -> float:
 
 def duration(value: object) -> float:
     """Seconds as a number, or as text with a unit: 30s, 2m."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", str(value).strip(), re.IGNORECASE)
-    seconds = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2].lower()] if match else -1.0
-    if isinstance(value, bool) or not 0 <= seconds <= 3600:
+    seconds = _time(value)
+    if not 0 <= seconds <= 3600:
         raise ValueError("must be a time up to an hour, such as 30s or 2m")
     return seconds
+
+
+def period(value: object) -> float:
+    """Seconds between two things that are done again and again."""
+    seconds = _time(value)
+    if not 1 <= seconds <= 86_400:
+        raise ValueError("must be a time from 1s to 24h, such as 10m")
+    return seconds
+
+
+def _time(value: object) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", str(value).strip(), re.IGNORECASE)
+    if match is None or isinstance(value, bool):
+        return -1.0
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2].lower()]
 
 
 def age(value: object) -> float:
@@ -92,6 +106,12 @@ def platform_name(value: object) -> str:
     if isinstance(value, str) and value in ("windows", "linux", "darwin"):
         return value
     raise ValueError("must be windows, linux or darwin")
+
+
+def ahead(value: object) -> str:
+    if isinstance(value, str) and value in ("off", "staging", "all"):
+        return value
+    raise ValueError("must be off, staging or all")
 
 
 def file_path(value: object) -> Path:
