@@ -34,6 +34,7 @@ pytestmark = pytest.mark.usefixtures("soon", "worth_it")
 def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Archives of 3 MB are small; what is done with large ones takes only longer."""
     monkeypatch.setattr(download, "_WORTH_AHEAD", 1 << 20)
+    monkeypatch.setattr(download, "_SLOW", 0)
 
 
 class Watched:

@@ -119,7 +119,7 @@ class Transfers:
             await asyncio.sleep(WINDOW)
             self._pacer.tick()
             for download in self._downloads:
-                download.writer.tick()
+                download.tick()
 
     def _use_spare(self) -> None:
         """No archive waits to be started: let spare connections help with the largest rests."""

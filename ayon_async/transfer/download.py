@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -32,7 +33,9 @@ _SMALLEST_SHARE = 1 << 20
 _WORTH_SECONDS = 0.25
 _WORTH_AHEAD = 16 << 20
 """Bytes of an archive that is worth being read before it is whole."""
-_DIRECTORY_SHARE = 128
+_SLOW = 1.0
+"""Seconds after which one that is still arriving is."""
+_PART_FOR_DIRECTORY = 128
 """A zip ends with its table of contents, without which nothing can be unpacked: this part of it comes early."""
 T = TypeVar("T")
 
@@ -107,6 +110,7 @@ class Download:
         self._pieced = part.resumed
         self._on_arrival = on_arrival
         self._wants_end = False
+        self._begun = time.monotonic()
 
     async def run(self) -> Fetched:
         """Bring it from the first source that gives it.
@@ -336,7 +340,7 @@ class Download:
 
     async def _stream(self, piece: Piece) -> None:
         source, pacer, origins = self._source, self._means.pacer, self._means.origins
-        line = Line(self._means.server, pacer, self.writer, self._entry, self._expected, self._start_over, self._offer)
+        line = Line(self._means.server, pacer, self.writer, self._entry, self._expected, self._start_over)
         try:
             await stream(source, self._part, piece, line)
         except Failed as failure:
@@ -349,10 +353,14 @@ class Download:
         else:
             origins.served(source)
 
-    def _offer(self) -> None:
-        """An answer begins: let the archive be read while it arrives, if it is worth it and any piece can be had."""
-        size = self._part.size
-        if self._on_arrival is None or size is None or size < _WORTH_AHEAD or not self._can_split:
+    def tick(self) -> None:
+        """Called now and then: write what waits, and let a reader begin where it is worth it and any piece can be had.
+
+        Where an archive arrives faster than anybody reads it, the reader would only be in the way.
+        """
+        self.writer.tick()
+        size, wait = self._part.size, time.monotonic() - self._begun
+        if self._on_arrival is None or size is None or size < _WORTH_AHEAD or wait < _SLOW or not self._can_split:
             return
         offer, self._on_arrival, self._wants_end = self._on_arrival, None, True
         offer(self._part.reader())
@@ -396,7 +404,7 @@ class Download:
         size = self._part.size
         if not self._wants_end or size is None:
             return None
-        start = size - max(SMALLEST_SPLIT, size // _DIRECTORY_SHARE)
+        start = size - max(SMALLEST_SPLIT, size // _PART_FOR_DIRECTORY)
         waiting = any(piece.end == size and piece.position < start for piece in self._pieces)
         return (start, size) if waiting else None
 

@@ -119,7 +119,6 @@ class Line:
         entry: Who is told.
         expected: The whole archive's size as it is known so far, or None.
         start_over: Throws away what is there, for the reason given; no other connection brings anything afterwards.
-        begun: Called when an answer was found right and its bytes are next.
     """
 
     server: AyonServer
@@ -128,7 +127,6 @@ class Line:
     entry: Entry
     expected: int | None
     start_over: Callable[[str], Awaitable[None]]
-    begun: Callable[[], None]
 
 
 async def stream(source: Source, part: Part, piece: Piece, line: Line) -> None:
@@ -154,7 +152,6 @@ async def stream(source: Source, part: Part, piece: Piece, line: Line) -> None:
             else:
                 await _begin_whole(response, part, piece, line, validator, ranged=ranged)
             line.entry.set(phase=Phase.DOWNLOADING)
-            line.begun()
             await _read(response, part, piece, line)
     except aiohttp.ClientPayloadError as error:
         raise _truncated(url, piece) from error
