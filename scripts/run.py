@@ -10,6 +10,7 @@ import sys
 from environment import CHECKOUT, become, prepare
 
 if __name__ == "__main__":
-    python = prepare("run", CHECKOUT / "requirements.txt")
+    wanted = "tray" if sys.argv[1:2] == ["tray"] else "run"
+    python = prepare(wanted, CHECKOUT / ("requirements-tray.txt" if wanted == "tray" else "requirements.txt"))
     # -I: neither the folder this is started in nor a studio's PYTHONPATH may put other modules in the way.
     become([str(python), "-I", "-m", "ayon_async", *(sys.argv[1:] or ["demo"])])

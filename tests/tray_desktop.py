@@ -225,8 +225,8 @@ async def desktop(*, tray: bool = True, dark: bool = False, size: str = "1280x90
 async def _display(size: str) -> AsyncIterator[str]:
     told, tell = os.pipe()
     command = ("Xvfb", "-displayfd", str(tell), "-screen", "0", f"{size}x24", "-nolisten", "tcp")
-    quiet = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
-    process = await asyncio.create_subprocess_exec(*command, pass_fds=(tell,), **quiet)
+    nowhere = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*command, pass_fds=(tell,), stdout=nowhere, stderr=nowhere)
     os.close(tell)
     try:
         number = await asyncio.to_thread(os.read, told, 16)
@@ -241,7 +241,8 @@ async def _display(size: str) -> AsyncIterator[str]:
 @asynccontextmanager
 async def _bus() -> AsyncIterator[str]:
     command = ("dbus-daemon", "--session", "--nofork", "--print-address=1")
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    pipe, nowhere = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=nowhere)
     assert process.stdout is not None
     try:
         yield (await process.stdout.readline()).decode().strip()

@@ -197,7 +197,7 @@ class SignInDialog(QDialog):
         """Wait for what is found at the address as it stands now."""
         if self._found is None:
             self._look_soon()
-        if self._looking is not None:
+        while self._looking is not None and not self._looking.done():
             await asyncio.wait([self._looking])
 
     def _ask(self, url: str) -> Awaitable[SignedIn]:
