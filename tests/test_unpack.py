@@ -71,7 +71,7 @@ def mode(path: Path) -> int:
 # --- every form -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("library", ["isal", "zlib"])
+@pytest.mark.parametrize("library", deflate.LIBRARIES)
 @pytest.mark.parametrize(
     "data",
     [
@@ -86,11 +86,9 @@ def mode(path: Path) -> int:
 def test_every_form_unpacks_to_the_same_tree(
     data: bytes, library: str, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if library == "zlib":
-        monkeypatch.setattr(deflate, "_library", zlib)
-        monkeypatch.setattr(deflate, "Error", zlib.error)
-    else:
-        pytest.importorskip("isal")
+    module = pytest.importorskip(library)
+    monkeypatch.setattr(deflate, "_library", module)
+    monkeypatch.setattr(deflate, "Error", module.error)
 
     unpacked = unpack_bytes(data, destination)
 

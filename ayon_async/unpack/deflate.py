@@ -1,8 +1,8 @@
-"""Inflating and CRC-32: by ISA-L where it is installed, which takes half the time of zlib, else by zlib."""
+"""Inflating and CRC-32: by ISA-L where it is installed, which takes half the time of zlib, else by zlib-ng, or zlib."""
 
 from __future__ import annotations
 
-import zlib
+import importlib
 from typing import Any, Protocol
 
 
@@ -25,13 +25,19 @@ class Inflater(Protocol):
         """Give compressed bytes, get at most max_length unpacked ones."""
 
 
-try:
-    from isal import isal_zlib
-except ImportError:
-    _library: Any = zlib
-else:
-    _library = isal_zlib
+LIBRARIES = ("isal.isal_zlib", "zlib_ng.zlib_ng", "zlib")  # the fastest first; they have the same functions
 
+
+def _find_library() -> Any:
+    for name in LIBRARIES:
+        try:
+            return importlib.import_module(name)
+        except ImportError:  # it has no build for this platform
+            continue
+    raise ModuleNotFoundError("This Python was built without zlib.")
+
+
+_library = _find_library()
 Error: type[Exception] = _library.error
 RAW = -15  # "wbits" of a stream without a header, as in a zip
 GZIP = 31  # "wbits" of a gzip stream, whose checksum and length are checked
