@@ -85,7 +85,7 @@ def test_the_bundle_s_colour_is_there_and_no_other_bundle_s(
     seen = {
         colour.name() for colour in colours(image(Mark(shape, follows, RING_STEPS // 2), 22)) if colour.alpha() == 255
     }
-    assert {COLOURS[name] for name in COLOURS if COLOURS[name] in seen} == {COLOURS[follows]}  # type: ignore[index]
+    assert {COLOURS[name] for name in COLOURS if COLOURS[name] in seen} == {COLOURS[follows]}
     assert COLOURS["staging"] == "#ff8c00"
 
 

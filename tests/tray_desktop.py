@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,9 +22,6 @@ _MENU = "com.canonical.dbusmenu"
 _NOTIFICATIONS = "org.freedesktop.Notifications"
 _PORTAL = "org.freedesktop.portal.Desktop"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
-
-PROGRAMS = ("Xvfb", "dbus-daemon")
-MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +62,9 @@ class Desktop:
     # --- the tray ---------------------------------------------------------------------------------------------------
 
     @property
-    def has_icon(self) -> bool:
-        """Whether a program put an icon into the tray."""
-        return bool(self._items)
+    def icons(self) -> int:
+        """How many icons programs put into the tray so far."""
+        return len(self._items)
 
     async def tooltip(self) -> str:
         """What is said of the icon."""

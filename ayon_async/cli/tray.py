@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ayon_async.cli import command, options
+from ayon_async.cli import command, interrupt, options
 
 if TYPE_CHECKING:
     from ayon_async.cli.setup import Setup
@@ -42,18 +42,33 @@ def tray(
 
 
 def _tray(setup: Setup, log_to: Callable[[Path], None]) -> command.Answer:
-    log_file = setup.settings.log_file or setup.folders.log / "tray.log"
+    from ayon_async.cli.logs import rotating_log
+
+    if setup.settings.log_file is not None:
+        log_to(setup.settings.log_file)
+    if setup.settings.headless:
+        from ayon_async.cli.watch import run_headless
+
+        return interrupt.run(lambda: run_headless(setup))
+    if setup.settings.log_file is not None:
+        return _show(setup, setup.settings.log_file)
+    log_file = setup.folders.log / "tray.log"
+    with rotating_log(log_file):
+        return _show(setup, log_file)
+
+
+def _show(setup: Setup, log_file: Path) -> command.Answer:
+    """Show the tray, or the one that is there already."""
     from ayon_async.tray.ready import need_tray
     from ayon_async.watch.single import Instance, raise_first
 
-    storage = setup.paths.addons
-    instance = Instance.take(storage)
+    need_tray()
+    instance = Instance.take(setup.paths.addons)
     if instance is None:
-        raise_first(storage)
+        raise_first(setup.paths.addons)
+        setup.output.note("The tray runs already; its window is asked to show itself.")
         return command.Answer()
     try:
-        need_tray()
-        log_to(log_file)
         from ayon_async.tray.app import run_tray
 
         run_tray(setup, instance, log_file)

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 
 from PySide6.QtCore import QObject, Signal
 
 from ayon_async.watch import Watch
+from ayon_async.watch.describe import Narrator
 from ayon_async.watch.setup import Setup
 from ayon_async.watch.state import WatchState
 
 _END_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
 
 
 class Bridge(QObject):
@@ -35,9 +39,15 @@ class Bridge(QObject):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__()
+        narrator = Narrator(log.info)
+
+        def changed(state: WatchState) -> None:
+            narrator.tell(state)
+            self.changed.emit()
+
         self.watch = Watch(
             setup,
-            on_change=lambda state: self.changed.emit(),
+            on_change=changed,
             on_update=self.updated.emit,
             on_failure=self.failed.emit,
         )
