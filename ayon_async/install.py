@@ -274,6 +274,7 @@ class Installer:
             archive,
             staged,
             name=item.label,
+            limits=self.store.limits,
             on_progress=told,
             stop=stop,
             group_writable=self.store.group_writable,

@@ -32,6 +32,7 @@ from ayon_async.values import (
     rate,
     seconds,
     secret,
+    size,
     switch,
     user,
     web_address,
@@ -99,6 +100,10 @@ SETTINGS = (
     Setting("group_writable", switch, "let the group write what is installed", "--group-writable", default=False),
     Setting("also", folders, "other stores to look in first, which are only read", "--also"),
     Setting("also_in_place", switch, "use what other stores have where it is, instead of copying it", default=False),
+    Setting("max_members", whole_number(1, 10**9), "most members of an archive", default=500_000),
+    Setting("max_depth", whole_number(1, 1000), "most levels of folders in an archive", default=100),
+    Setting("max_size", size, "most bytes that an archive may unpack to, such as 64GiB", default=64 << 30),
+    Setting("max_ratio", whole_number(1, 10**9), "most bytes for each byte of an archive above 100 MiB", default=200),
     Setting("platform", platform_name, "whose dependency package: windows, linux, darwin", "--platform"),
     Setting("jobs", whole_number(1, 16), "connections used at once, at the most", "--jobs", default=8),
     Setting("limit_rate", rate, "bytes per second at the most, such as 2M", "--limit-rate"),
@@ -185,6 +190,10 @@ class Settings:
     group_writable: bool
     also: tuple[Path, ...] | None
     also_in_place: bool
+    max_members: int
+    max_depth: int
+    max_size: int
+    max_ratio: int
     platform: Platform
     jobs: int
     limit_rate: float | None

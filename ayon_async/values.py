@@ -99,6 +99,15 @@ def age(value: object) -> float:
     return float(match[1]) * {"": 86400, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[match[2].lower()]
 
 
+def size(value: object) -> int:
+    """Bytes as a number, or as text with a decimal or binary unit: 500M, 64GiB."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", str(value).strip(), re.IGNORECASE)
+    if match is None or isinstance(value, bool):
+        raise ValueError("must be bytes, such as 500M or 64GiB")
+    unit = (match[2] or "").lower()
+    return int(float(match[1]) * (1024 if unit.endswith("i") else 1000) ** " kmgt".index(unit[:1] or " "))
+
+
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 

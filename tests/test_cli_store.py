@@ -158,6 +158,29 @@ async def test_history(machine: Machine, server: DevServer) -> None:
     assert entries[0]["since"] >= entries[1]["confirmed"]
 
 
+# --- limits ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "error"),
+    [
+        ("max_members = 2", "TooManyMembers"),
+        ("max_depth = 2", "TooDeep"),
+        ('max_size = "4k"', "TooLarge"),
+    ],
+)
+async def test_limits_are_settings(machine: Machine, limit: str, error: str) -> None:
+    shutil.rmtree(machine.storage / "addons/maya_1.0.0")
+    settings = machine.home / ".config/ayon-async/config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f"{limit}\n")
+    refused = await machine.call("sync", "--json")
+    [maya] = [item for item in refused.document["items"] if item["name"] == "maya"]
+    assert (refused.code, maya["error"]["type"]) == (1, error)
+    settings.write_text("")
+    assert (await machine.call("sync")).code == 0
+
+
 # --- lock -----------------------------------------------------------------------------------------------------------
 
 

@@ -61,6 +61,7 @@ class Setup:
         """
         from ayon_async.store import Store
         from ayon_async.store.guard import user_id
+        from ayon_async.unpack import Limits
 
         settings = self.settings
         return Store(
@@ -71,6 +72,7 @@ class Setup:
             group_writable=settings.group_writable,
             also=settings.also or (),
             in_place=settings.also_in_place,
+            limits=Limits(settings.max_members, settings.max_depth, settings.max_size, settings.max_ratio),
         )
 
     def server(self, token: str | None = None, url: str | None = None) -> AyonServer:

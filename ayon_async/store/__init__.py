@@ -41,6 +41,7 @@ from ayon_async.store.record import (
 from ayon_async.store.seen import Seen
 from ayon_async.store.verify import Checked
 from ayon_async.threads import abandonable, in_thread
+from ayon_async.unpack.limits import Limits
 
 __all__ = ["File", "Held", "Need", "Record", "Store", "now"]
 
@@ -76,6 +77,7 @@ class Store:
         also: Folders of other stores, each laid out as the launcher's, that are only read: what they have need not be
             fetched.
         in_place: Whether that is used where it is, and not copied.
+        limits: What is refused of an archive as too much.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Store:
         group_writable: bool = False,
         also: Iterable[Path] = (),
         in_place: bool = False,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
         self._roots: dict[Kind, Root] = {
             "addon": Root("addon", addons.absolute()),
@@ -103,6 +106,7 @@ class Store:
             Store(path / "addons", path / "dependency_packages", owner=owner, trusted=trusted) for path in also
         )
         self.in_place = in_place
+        self.limits = limits
 
     @classmethod
     def at(cls, storage_dir: Path | str) -> Store:
