@@ -238,7 +238,7 @@ def flush_tree(root: Path, before_each: Callable[[], None]) -> None:
         root: The folder.
         before_each: Called before each file, where it goes file by file; may raise to end it.
     """
-    if _flush_file_system(root):
+    if flush_file_system(root):
         return
     for folder, _, files in os.walk(long_path(root)):
         for name in files:
@@ -254,7 +254,7 @@ def flush_tree(root: Path, before_each: Callable[[], None]) -> None:
         flush_folder(Path(folder))
 
 
-def _flush_file_system(folder: Path) -> bool:
+def flush_file_system(folder: Path) -> bool:
     """Flush the file system that a folder is on; returns False where the platform can't."""
     if sys.platform != "linux":
         return False

@@ -19,7 +19,7 @@ async def with_room(jobs: list[Job], store: Store, ledger: Ledger) -> list[Job]:
         return jobs
     with contextlib.suppress(StoreError):
         await store.sweep(keep={job.item.folder for job in jobs})  # killed runs may have left much
-    short = await _shortage(needs, store)
+    short = await _shortage(needs, store, flushed=True)
     if short is None:
         return jobs
     for job in jobs:
@@ -28,8 +28,8 @@ async def with_room(jobs: list[Job], store: Store, ledger: Ledger) -> list[Job]:
     return []
 
 
-async def _shortage(needs: list[Need], store: Store) -> Room | None:
-    return next((room for room in await store.room(needs) if not room.enough), None)
+async def _shortage(needs: list[Need], store: Store, *, flushed: bool = False) -> Room | None:
+    return next((room for room in await store.room(needs, flushed=flushed) if not room.enough), None)
 
 
 def _sentence(room: Room) -> str:

@@ -303,9 +303,10 @@ class Store:
         root = self._roots[item.kind]
         await self._in_thread(functools.partial(seen.remember, root, server, item, sha256, size, anew=anew), root)
 
-    async def room(self, needs: Iterable[Need]) -> tuple[Room, ...]:
+    async def room(self, needs: Iterable[Need], *, flushed: bool = False) -> tuple[Room, ...]:
         """Whether there is room for what is missing, on each file system; see `guard.room`."""
-        return await in_thread(guard.room, [(self._roots[need.item.kind], need) for need in needs])
+        pairs = [(self._roots[need.item.kind], need) for need in needs]
+        return await in_thread(functools.partial(guard.room, pairs, flushed=flushed))
 
     async def is_writable(self) -> bool:
         """Whether this user may change the store, as far as the system says without a try."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ayon_async import fs
 from ayon_async.errors import SettingsError, StoreError
 from ayon_async.item import Item
 from ayon_async.store.layout import Root
@@ -138,16 +139,22 @@ class Room:
         return self.needed <= self.free
 
 
-def room(needs: Iterable[tuple[Root, Need]]) -> tuple[Room, ...]:
+def room(needs: Iterable[tuple[Root, Need]], *, flushed: bool = False) -> tuple[Room, ...]:
     """The room on each of the file systems that something is needed on.
 
     An archive needs room for what of it is still to come, and then for what it holds. How much that is nobody knows
     before it is here: as much as the archive is an estimate, and seldom too much.
+
+    Args:
+        flushed: Put what was done on the devices first: what was removed is free only then on some (btrfs).
     """
     totals: dict[int, Room] = {}
     for root, need in needs:
         path = _existing(root.path)
         device = path.stat().st_dev
+        if flushed and device not in totals:
+            with contextlib.suppress(OSError):  # a failing device is told by what is written to it
+                fs.flush_file_system(path)
         room = totals.get(device) or Room(root.path, 0, shutil.disk_usage(path).free, 0)
         needed = 0 if need.size is None else _needed(root, need, need.size)
         totals[device] = replace(room, needed=room.needed + needed, unknown=room.unknown + (need.size is None))
