@@ -58,15 +58,16 @@ class Ahead:
 
     async def take(self) -> Unpacked | None:
         """What was unpacked, now that the archive is here and verified; None where that is still to be done."""
-        if self._future is None or self._future.cancel():  # the thread is busy with another archive
+        if (
+            self._future is None
+            or (self._arrival is not None and self._arrival.has_ended)  # it read what was thrown away since
+            or self._future.cancel()  # the thread is busy with another archive
+        ):
             await self._end()
             return None
         try:
             unpacked = await ended(asyncio.wrap_future(self._future), self._stop)
-        except (
-            AyonAsyncError,
-            Stopped,
-        ):  # it may have read what was thrown away since; else unpacking it anew says it again
+        except (AyonAsyncError, Stopped):  # unpacking it anew says it again
             await self._end()
             return None
         self._future = None

@@ -7,15 +7,17 @@ import hashlib
 import io
 import random
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ayon_async import SyncReport
-from ayon_async.devserver import DevServer, addon, noise, zip_bytes
+from ayon_async import SyncReport, fs
+from ayon_async.devserver import DevServer, Studio, addon, noise, zip_bytes
 from ayon_async.devserver.faults import Corrupt, Drop, IgnoresRange, NewETag, Slow
 from ayon_async.progress import Phase, Snapshot
 from ayon_async.transfer import Arrival, download
+from ayon_async.transfer.part import Part
 from ayon_async.transfer.ranges import Ranges
 from ayon_async.unpack import Stopped, unpack
 from studios import item_of, leftovers, studio
@@ -103,6 +105,36 @@ async def test_what_fails_its_checksum_leaves_nothing(tmp_path: Path) -> None:
     assert watched.most > 0
     assert not (tmp_path / "addons/maya_1.0.0").exists()
     assert list((tmp_path / OURS).iterdir()) == []
+
+
+async def test_what_failed_its_checksum_is_never_what_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of the wrong archive may be unpacked before its digest is known, as that of a resumed part is late."""
+    unpacked, catch_up = threading.Event(), Part.catch_up
+    flush_tree = fs.flush_tree
+
+    def flushed(root: Path, before_each: Callable[[], None]) -> None:
+        flush_tree(root, before_each)
+        unpacked.set()
+
+    def late(part: Part) -> bool:
+        if part.complete and unpacked.wait(5):
+            threading.Event().wait(0.2)  # until its thread has ended too
+        return catch_up(part)
+
+    monkeypatch.setattr(fs, "flush_tree", flushed)
+    monkeypatch.setattr(Part, "catch_up", late)
+    wrong = zip_bytes({name: data[::-1] for name, data in MEMBERS.items()})
+    async with DevServer(Studio(files={"/static/maya.zip": wrong})) as mirror:
+        sources = [
+            {"type": "http", "url": f"{mirror.url}/static/maya.zip"},
+            {"type": "server", "filename": "client.zip"},
+        ]
+        async with DevServer(offering({"maya": CONTENT}, attested=True, sources={"maya": sources})) as dev:
+            report = await run(dev, tmp_path, jobs=4)
+            assert_right(report, tmp_path)
+            assert item_of(report, "maya 1.0.0").source == dev.url + MAYA
 
 
 async def test_what_was_put_together_wrongly_is_unpacked_anew(tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ class Arrival:
             self._ended = True
             self._changed.notify_all()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether what was read so far is of no use."""
+        return self._ended
+
     def has(self, start: int, end: int) -> bool:
         """Whether these bytes are here."""
         return any(first <= start and end <= last for first, last in self._here.spans)
