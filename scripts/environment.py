@@ -162,6 +162,15 @@ def can_install() -> bool:
     return sys.platform != "win32" and os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
+def is_installed(package: str) -> bool:
+    """Whether Debian's package manager has this package; elsewhere nothing is known, which is no."""
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
+    try:
+        return subprocess.run(query, capture_output=True, check=False).stdout == b"installed"
+    except FileNotFoundError:
+        return False
+
+
 def install(packages: Sequence[str]) -> None:
     """Install Debian packages.
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from environment import CHECKOUT, EnvironmentFailed, can_install, install, prepare, say
+from environment import CHECKOUT, EnvironmentFailed, can_install, install, is_installed, prepare, say
 
 CHECKS = {
     "lint": ["ruff", "check", "--quiet"],
@@ -24,15 +24,6 @@ def wanted_packages(text: str) -> list[str]:
     """The names in a list of system packages: one a line, comments start with ``#``."""
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
     return [line for line in lines if line]
-
-
-def is_installed(package: str) -> bool:
-    """Whether Debian's package manager has this package; elsewhere nothing is known, which is no."""
-    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status}", package]
-    try:
-        return subprocess.run(query, capture_output=True, check=False).stdout == b"installed"
-    except FileNotFoundError:
-        return False
 
 
 def see_to_system_packages() -> None:

@@ -1,0 +1,1 @@
+"""Parts of `scripts/benchmark.py`: how fast a sync is, beside what a user would pick instead, measured in one run."""

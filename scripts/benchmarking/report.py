@@ -1,0 +1,137 @@
+"""The results in words: a table for people, made from what the JSON file has."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarking.figures import Spread
+
+Json = Mapping[str, Any]
+
+_BEGIN, _END = "<!-- written by scripts/benchmark.py --write-readme -->", "<!-- end of what it wrote -->"
+
+
+def spread(value: Json, digits: int = 2) -> str:
+    """A `Spread` as it is in the file."""
+    return Spread(value["median"], value["least"], value["most"]).text(digits)
+
+
+def aim(median: float, target: float | None, unit: str = "") -> str:
+    """The target, and whether it was reached; empty where there is none.
+
+    >>> aim(0.39, 0.4), aim(0.41, 0.4), aim(3.0, None)
+    ('≤ 0.4 ✓', '≤ 0.4 ✗', '')
+    """
+    if target is None:
+        return ""
+    return f"≤ {target:g}{' ' + unit if unit else ''} {'✓' if median <= target else '✗'}"
+
+
+def _median(costs: Sequence[Json], name: str) -> float:
+    return float(statistics.median(cost[name] for cost in costs))
+
+
+def _times(one: Json, command_line: Sequence[Json]) -> str:
+    by_command = f" ({_median(command_line, 'wall'):.2f})" if command_line else ""
+    return f"{_median(one['ours'], 'wall'):.2f}{by_command} : {_median(one['theirs'], 'wall'):.2f}"
+
+
+def row_lines(row: Json) -> Iterator[list[str]]:
+    """The lines of one row, as cells."""
+    title = f"{row['title']} ({row['archives']} archives, {row['bytes'] / 1e6:.0f} MB)"
+    if row["against_limit"]:
+        limit, target = row["against_limit"], row["limit_target"]
+        seconds = f"{_median(row['comparisons'][0]['ours'], 'wall'):.2f} : {row['limit_seconds']:.2f}"
+        yield [title, "bytes / rate", spread(limit), aim(limit["median"], target), seconds, "", ""]
+    for one in row["comparisons"]:
+        wall, cpu = one["wall_ratio"], one["cpu_ratio"]
+        wanted = aim(cpu["median"], one["cpu_target"])
+        memory = f"{_median(one['ours'], 'private') / 2**20:.0f} : {_median(one['theirs'], 'private') / 2**20:.0f}"
+        yield [
+            title,
+            one["peer"],
+            spread(wall),
+            aim(wall["median"], one["target"]),
+            _times(one, row["command_line"]),
+            spread(cpu) + (f" {wanted}" if wanted else ""),
+            memory,
+        ]
+
+
+_HEAD = (
+    "what", "against", "time, ratio", "target", "seconds: ours (by command line) : theirs", "CPU, ratio",
+    "MiB: ours : theirs",
+)  # fmt: skip
+
+
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; a first cell like the one above it is left empty."""
+    rows = [head, ["---"] * len(head)]
+    before = ""
+    for line in lines:
+        rows.append([line[0] if line[0] != before else "", *line[1:]])
+        before = line[0]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def standing_table(found: Sequence[Json]) -> str:
+    """What is no race."""
+    lines = []
+    for one in found:
+        value = one["value"]
+        digits = 0 if one["unit"] or float(value["median"]).is_integer() else 2
+        text = spread(value, digits) + (f" {one['unit']}" if one["unit"] else "")
+        lines.append([one["title"], text, aim(value["median"], one["target"], one["unit"]), one["beside"]])
+    return table(("what", "measured", "target", "beside"), lines)
+
+
+def growth_text(growth: Sequence[Json], shares: Json) -> str:
+    """The slopes, in sentences."""
+    lines = [
+        f"- {one['title']}: {one['start_seconds']:.2f} s, and {one['seconds_each'] * 1e3:.3g} ms more for each "
+        f"{one['unit']}; memory {one['bytes_each'] / 1024:.3g} KiB more"
+        for one in growth
+    ]
+    whole = sum(shares.values())
+    parts = ", ".join(f"{name} {seconds / whole:.0%}" for name, seconds in sorted(shares.items(), key=lambda x: -x[1]))
+    return "\n".join([*lines, f"- what a sync of the whole corpus goes to, by these slopes: {parts}"]) + "\n"
+
+
+def text(results: Json) -> str:
+    """Everything that was measured, as Markdown."""
+    machine = results["machine"]
+    parts = [
+        f"{results['pairs']} pairs a row, ours and theirs in turns; each ratio is ours divided by theirs, median "
+        "(least … most). Our side is timed inside one process after imports, by command line in parentheses.\n",
+        f"Machine: {'; '.join(f'{name}: {value}' for name, value in machine.items())}.\n",
+    ]
+    if results["rows"]:
+        parts.append(table(_HEAD, [line for row in results["rows"] for line in row_lines(row)]))
+    if any(row["link"] for row in results["rows"]):
+        parts.append(
+            "Links are shaped both ways between two network namespaces; bytes / rate leaves headers out, which alone "
+            "cost 1.04.\n"
+        )
+    if results["standing"]:
+        parts.append(standing_table(results["standing"]))
+    if results["growth"]:
+        parts.append(growth_text(results["growth"], results["shares"]))
+    if results["left_out"]:
+        parts.append("".join(f"- left out: {reason}\n" for reason in results["left_out"]))
+    return "\n".join(parts)
+
+
+def write_readme(readme: Path, body: str) -> None:
+    """Put the text where the README has the two marks; with its section where it has none yet."""
+    old = readme.read_text(encoding="utf-8")
+    section = f"{_BEGIN}\n\n{body}\n{_END}"
+    if _BEGIN in old:
+        before, rest = old.split(_BEGIN, 1)
+        new = before + section + rest.split(_END, 1)[1]
+    else:
+        before, heading, rest = old.partition("## For administrators")
+        new = f"{before}## How fast\n\n{section}\n\n{heading}{rest}"
+    readme.write_text(new, encoding="utf-8")

@@ -1,0 +1,138 @@
+"""One session of the benchmark, from the options to the files with the results."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from benchmarking import archives, charts, growth, machine, report, rows, standing
+from benchmarking.archives import Archives, NoCorpus
+from benchmarking.comparing import measure
+from benchmarking.contestants import our_command
+from benchmarking.hosting import ENVIRONMENT, SCRIPTS, serving
+from benchmarking.links import LOOPBACK, NoNetwork
+from benchmarking.rows import Row
+
+_MEMORY = Path("/dev/shm")
+_ROOM = 8 << 30  # bytes: archives served, downloaded and unpacked, and archives of 2 GB
+_PICTURES = Path(".github/pictures")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(options: argparse.Namespace, checkout: Path) -> int:
+    """Do what the options say; returns the exit code."""
+    if options.report:
+        _tell(json.loads(options.report.read_text()), options, checkout)
+        return 0
+    cache = user_cache_path("ayon-async") / "benchmark"
+    with _folder(options) as folder:
+        try:
+            corpus = archives.of_the_library(folder / "library") if options.small else archives.wheels(cache)
+        except NoCorpus as error:
+            _say(str(error))
+            return 1
+        if options.profile:
+            _profile(corpus, folder, options.profile)
+            return 0
+        listed = rows.small(corpus) if options.small else rows.full(cache, corpus)
+        if options.list:
+            print("\n".join([*(f"{row.key:10} {row.title}" for row in listed), "standing", "growth"]))
+            return 0
+        results = _measure_all(options, listed, corpus, cache, folder)
+    _tell(results, options, checkout)
+    return 0
+
+
+@contextlib.contextmanager
+def _folder(options: argparse.Namespace) -> Iterator[Path]:
+    in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _ROOM
+    parent = options.folder or (_MEMORY if in_memory else None)
+    with tempfile.TemporaryDirectory(prefix="ayon-async-benchmark-", dir=parent) as folder:
+        yield Path(folder)
+
+
+def _measure_all(
+    options: argparse.Namespace, listed: list[Row], corpus: Archives, cache: Path, folder: Path
+) -> dict[str, Any]:
+    pairs = options.pairs or (1 if options.small else 5)
+    results: dict[str, Any] = {"machine": machine.describe(folder), "pairs": pairs, "small": options.small}
+    results |= {"rows": [], "standing": [], "growth": [], "shares": {}, "left_out": []}
+    for row in listed:
+        if options.only and row.key not in options.only:
+            continue
+        place = cache / "work" if row.on_disk else folder / "row"
+        if row.on_disk and machine.file_system(cache) == machine.file_system(folder):
+            results["left_out"].append(f"{row.title}: everything is on a disk here")
+            continue
+        try:
+            results["rows"].append(measure(row, place, pairs, _say).as_json())
+        except NoNetwork as error:
+            results["left_out"].append(f"{row.title}: {error}")
+            _say(results["left_out"][-1])
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+    if not options.only or "standing" in options.only:
+        found = _standing(options.small, corpus, cache, folder, pairs)
+        results["standing"] = [one.as_json() for one in found]
+    if not options.small and (not options.only or "growth" in options.only):
+        series = growth.all_of(cache, corpus, folder / "growth", _say)
+        results["growth"] = [one.as_json() for one in series]
+        results["shares"] = growth.shares(series, corpus, _members(corpus))
+    return results
+
+
+def _standing(small: bool, corpus: Archives, cache: Path, folder: Path, runs: int) -> list[standing.Standing]:
+    if small:
+        return standing.no_op(corpus, folder / "warm", runs) + standing.bounds(corpus, folder / "bounds", runs)
+    return standing.all_of(corpus, lambda count: archives.tiny(cache, corpus, count), folder, runs)
+
+
+def _members(corpus: Archives) -> int:
+    count = 0
+    for archive in corpus:
+        with zipfile.ZipFile(archive.path) as opened:
+            count += len(opened.namelist())
+    return count
+
+
+def _profile(corpus: Archives, folder: Path, path: Path) -> None:
+    with serving(corpus, folder / "site", LOOPBACK) as site:
+        spy = [str(Path(sys.executable).with_name("py-spy")), "record", "--threads", "--rate", "500"]
+        spy += ["--output", str(path.resolve()), "--", *our_command(site, folder / "work")]
+        subprocess.run(spy, env=ENVIRONMENT, cwd=SCRIPTS, check=True)
+
+
+def _tell(results: dict[str, Any], options: argparse.Namespace, checkout: Path) -> None:
+    text = report.text(results)
+    print(text)
+    pictures = {}
+    if results["rows"]:
+        pictures["peers.svg"] = charts.bars(results["rows"])
+    if results["growth"]:
+        pictures["growth.svg"] = charts.lines(results["growth"])
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    (options.output / "table.md").write_text(text, encoding="utf-8")
+    for name, picture in pictures.items():
+        (options.output / name).write_text(picture, encoding="utf-8")
+    _say(f"Written to {options.output}: results.json, table.md, {', '.join(pictures)}")
+    if options.write_readme:
+        (checkout / _PICTURES).mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            (checkout / _PICTURES / name).write_text(picture, encoding="utf-8")
+        shown = "\n".join(f"![{name.removesuffix('.svg')}]({_PICTURES.as_posix()}/{name})" for name in pictures)
+        report.write_readme(checkout / "README.md", f"{text}\n{shown}\n")
