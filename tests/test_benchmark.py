@@ -1,0 +1,164 @@
+"""The benchmark: its arithmetic, and that its short form measures right results. Time is judged by nobody here."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+import environment
+from benchmarking import charts, report
+from benchmarking.archives import Archive, addon_of, folder_of, up_to
+from benchmarking.figures import Spread, ratios, slope
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="network devices and /proc are Linux's")
+if sys.platform == "linux":
+    from benchmarking.links import Link
+    from benchmarking.measuring import RunFailed, run
+    from benchmarking.proving import differences
+    from benchmarking.relay import Pipe
+
+PROGRAMS = ("nginx-light", "aria2", "curl", "unzip", "libarchive-tools", "openssl")
+MISSING = [package for package in PROGRAMS if not environment.is_installed(package)]
+MIB = 1 << 20
+
+
+# --- the packet relay -------------------------------------------------------------------------------------------------
+
+
+@linux
+def test_packets_come_out_in_order_and_in_time() -> None:
+    pipe = Pipe(0.05, 0.0, random.Random(1))
+    pipe.put(b"first", 1.0)
+    pipe.put(b"second", 1.01)
+    assert pipe.due(1.049) is None
+    assert pipe.due(1.051) == b"first"
+    assert pipe.due(1.051) is None
+    assert pipe.is_waiting
+    assert pipe.due(1.2) == b"second"
+    assert not pipe.is_waiting
+    assert (pipe.count.passed, pipe.count.dropped) == (2, 0)
+    assert pipe.count.late == pytest.approx(1.2 - 1.06)
+
+
+@linux
+def test_its_share_of_packets_is_lost() -> None:
+    pipe = Pipe(0.0, 0.01, random.Random(1))
+    for _ in range(50_000):
+        pipe.put(b"packet", 0.0)
+    assert pipe.count.dropped == pytest.approx(500, abs=4 * (50_000 * 0.01 * 0.99) ** 0.5)
+
+
+@linux
+def test_a_link_is_held_to_the_arithmetic() -> None:
+    link = Link("slow", rate=10e6, round_trip=0.1, loss=0.01)
+    assert link.limit(10_000_000) == 8
+    assert link.headers == pytest.approx(1.036, abs=0.001)
+    right = {"round_trip": 0.1005, "lost": 0.0199, "probes": 2000, "rate": 9.9e6}
+    assert differences(link, right) == []
+    for name, value in (("round_trip", 0.12), ("round_trip", 0.09), ("lost", 0.05), ("lost", 0.0), ("rate", 8e6)):
+        assert len(differences(link, right | {name: value})) == 1, name
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+@linux
+def test_children_are_counted() -> None:
+    work = "x = bytearray(64 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1\nimport time\n"
+    work += "while time.process_time() < 0.3: pass"
+    parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.stdin.read()], check=True)"
+    cost, said = run([sys.executable, "-c", parent], feed=work)
+    assert said == ""
+    assert cost.cpu >= 0.3
+    assert cost.wall >= 0.3
+    assert cost.private >= 64 * MIB
+
+
+@linux
+def test_a_program_that_fails_is_told_with_what_it_said() -> None:
+    with pytest.raises(RunFailed, match="no such luck"):
+        run([sys.executable, "-c", "raise SystemExit('no such luck')"])
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def test_each_pair_has_its_own_ratio() -> None:
+    assert ratios([1.0, 4.0, 3.0], [2.0, 4.0, 4.0]) == Spread(0.75, 0.5, 1.0)
+
+
+def test_slope_of_points_that_lie_far_apart() -> None:
+    start, each = slope([(count, 0.2 + 0.004 * count) for count in (10, 100, 3000)])
+    assert start == pytest.approx(0.2)
+    assert each == pytest.approx(0.004)
+
+
+def test_names_of_archives_and_folders(tmp_path: Path) -> None:
+    assert addon_of("scikit_learn-1.9.1.zip") == ("scikit_learn", "1.9.1")
+    assert addon_of("numpy-1.tar.gz") == ("numpy", "1")
+    assert folder_of("numpy-1.tar.gz") == "addons/numpy_1"
+    assert folder_of("package-1.zip") == "dependency_packages/package-1.zip"
+    found = []
+    for size in (50, 10, 30):
+        (tmp_path / f"{size}").write_bytes(bytes(size))
+        found.append(Archive(tmp_path / f"{size}", f"a{size}-1.zip"))
+    assert [archive.size for archive in up_to(tuple(found), 45)] == [10, 30]
+
+
+def test_readme_is_written_twice_and_has_it_once(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("# It\n\n## For administrators\n\nEverything.\n", encoding="utf-8")
+    report.write_readme(readme, "first")
+    report.write_readme(readme, "second")
+    text = readme.read_text(encoding="utf-8")
+    assert "first" not in text
+    assert text.index("## How fast") < text.index("second") < text.index("## For administrators\n\nEverything.")
+
+
+def test_a_chart_of_growth() -> None:
+    costs = [{"wall": 0.1}, {"wall": 0.3}, {"wall": 12.0}]
+    picture = charts.lines([{"title": "number < size", "counts": [10, 100, 3000], "costs": costs}])
+    circles = ET.fromstring(picture).findall("{http://www.w3.org/2000/svg}circle")
+    heights = [float(circle.attrib["cy"]) for circle in circles]
+    assert len(heights) == 3
+    assert heights == sorted(heights, reverse=True)  # more is higher up, where SVG counts less
+
+
+# --- all of it, in short ----------------------------------------------------------------------------------------------
+
+
+@linux
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {' '.join(MISSING)}")
+def test_the_short_form_measures_right_results(tmp_path: Path) -> None:
+    command = [sys.executable, str(environment.CHECKOUT / "scripts/benchmark.py"), "--small", "--in-this-environment"]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path), "--folder", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "results.json").read_bytes())
+    rows = {row["key"]: row for row in results["rows"]}
+    assert len(rows["loopback"]["comparisons"]) == 4
+    assert rows["loopback"]["checked_archives"] == rows["loopback"]["archives"] == 10
+    costs = [cost for row in rows.values() for one in row["comparisons"] for cost in (*one["ours"], *one["theirs"])]
+    assert all(cost["wall"] > 0 and cost["cpu"] > 0 for cost in costs)
+    if "network" in rows:
+        dropped = sum(way["dropped"] for way in rows["network"]["network"]["relay"]["ways"])
+        assert dropped > 0
+        assert rows["network"]["checked_archives"] == rows["network"]["archives"]
+    else:
+        assert any("Networks need" in reason for reason in results["left_out"])
+    touched = [one["beside"] for one in results["standing"] if "files touched" in one["beside"]]
+    assert [text.partition(", ")[2] for text in touched] == ["0 files touched in 1 runs"]
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") in done.stdout
+    assert ET.parse(tmp_path / "peers.svg").getroot().tag.endswith("svg")
