@@ -49,8 +49,16 @@ class Seen:
         await until(lambda: holds(self.watch.state), lambda: self.watch.state)
         return self.watch.state
 
+    def forget(self) -> None:
+        """Forget the states so far."""
+        self.states.clear()
+
+    async def passed(self, mood: Mood) -> None:
+        """Wait until it was in a mood, however short, since the states were last forgotten."""
+        await until(lambda: mood in self.moods, lambda: self.moods)
+
     async def mood(self, mood: Mood) -> WatchState:
-        """Wait for a mood."""
+        """Wait for a mood that lasts."""
         return await self.until(lambda state: state.mood is mood)
 
     async def idle(self, bundle: str = "prod") -> WatchState:

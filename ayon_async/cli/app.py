@@ -25,6 +25,7 @@ _HOMES = {
     "config": "config:config",
     "exec": "execute:execute",
     "tray": "tray:tray",
+    "watch": "watch:watch",
     "demo": "demo:demo",
 }
 # Plain text: Rich's own help would have to be imported first.

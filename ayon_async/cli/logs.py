@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from ayon_async import fs
-from ayon_async.cli.output import Output, complain
+from ayon_async.cli.output import Output, complain, show
 from ayon_async.errors import SettingsError
 from ayon_async.urls import redact
+
+_LONGEST = 5_000_000  # bytes of a log file, before it is put aside
+_KEPT = 3
+_OWN = "ayon_async.cli.watch"
 
 
 class _Line(logging.Formatter):
@@ -35,6 +41,20 @@ class _ToStandardError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         complain(self.format(record))
+
+
+class _ToStandardOutput(logging.Handler):
+    """The watch's own lines and what is wrong; with all that happens, where that was asked for."""
+
+    def __init__(self, everything: bool) -> None:
+        super().__init__(logging.INFO)
+        self._everything = everything
+        self.setFormatter(_Line("%(asctime)s %(levelname)s %(message)s", tracebacks=False))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._everything or record.levelno >= logging.WARNING or record.name.startswith(_OWN):
+            with contextlib.suppress(OSError):  # nobody reads it any more; the work goes on
+                show(self.format(record))
 
 
 @contextmanager
@@ -64,10 +84,45 @@ def logging_to(output: Output) -> Iterator[Callable[[Path], None]]:
             handler.close()
 
 
+@contextmanager
+def log_to_standard_output(output: Output) -> Iterator[None]:
+    """While in the block, the log is what was asked for: with time, on standard output."""
+    handler = _ToStandardOutput(output.verbose or output.debug)
+    with _handling(handler):
+        yield
+
+
+@contextmanager
+def rotating_log(path: Path) -> Iterator[None]:
+    """While in the block, everything is logged to this file, which is put aside before it grows too long.
+
+    Raises:
+        SettingsError: The file can't be written.
+    """
+    with _handling(_log_file(path)):
+        yield
+
+
+@contextmanager
+def _handling(handler: logging.Handler) -> Iterator[None]:
+    root, ours = logging.getLogger(), logging.getLogger("ayon_async")
+    before = ours.level
+    ours.setLevel(min(before or logging.ERROR, handler.level))
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
+        ours.setLevel(before)
+
+
 def _log_file(path: Path) -> logging.Handler:
     try:
         fs.make_folders(path.parent)
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        handler = RotatingFileHandler(
+            path, maxBytes=_LONGEST, backupCount=_KEPT, encoding="utf-8", errors="backslashreplace"
+        )
     except OSError as error:
         hint = "Name another one with --log-file."
         raise SettingsError(f"The log file {path} can't be written: {error.strerror}.", hint) from error

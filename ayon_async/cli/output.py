@@ -88,6 +88,15 @@ def complain(text: str) -> None:
         _write(sys.stderr, harmless(text))
 
 
+def show(text: str) -> None:
+    """A line on standard output.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    _write(sys.stdout, harmless(text))
+
+
 def harmless(text: str) -> str:
     """The text's lines without what would steer a terminal: names and messages in it are strangers'."""
     return "\n".join(printable(line) for line in text.split("\n"))

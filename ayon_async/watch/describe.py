@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ayon_async.progress import ItemProgress, Phase, Snapshot
 from ayon_async.report import ItemReport, SyncReport
 from ayon_async.text import counted, size_text
@@ -170,3 +172,26 @@ def settled_line(state: WatchState) -> str | None:
         return None
     line = f"{status_line(state)}."
     return line if state.error is None else f"{line} {state.error.message} {state.error.hint}".rstrip()
+
+
+class Narrator:
+    """Says of each state what a log should have of it, once.
+
+    Args:
+        say: Takes a line.
+    """
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self._before = WatchState()
+        self._settled = ""
+
+    def tell(self, state: WatchState) -> None:
+        """There is a new state."""
+        for line in log_lines(self._before, state):
+            self._say(line)
+        settled = settled_line(state)
+        if settled is not None and settled != self._settled:
+            self._say(settled)
+            self._settled = settled
+        self._before = state

@@ -74,6 +74,7 @@ class Watch:
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         self._due = math.inf  # when to check, by the loop's clock
+        self._first = True  # whether there was no check yet
         self._soon = True  # whether the first check on the line does without the random wait
         self._decided: dict[str, Any] = {}  # attributes of the settings that a person chose and no file can say
         self._left = False  # whether a person signed out
@@ -304,8 +305,9 @@ class Watch:
         self._board.know(line="up", line_error=None, asked=False)
         self._board.show(user=user)
         if anew or not was_up:
-            self._ask(0.0 if self._soon else self._some_time())
-            self._soon = False
+            start = random.uniform(0, self._setup.settings.start_jitter) if self._first else 0.0
+            self._ask(start if self._soon else self._some_time())
+            self._soon = self._first = False
 
     def heard(self, listening: bool) -> None:
         """See `line.Ears`."""
