@@ -227,9 +227,14 @@ async def test_a_broken_archive_and_quitting_in_the_middle(tmp_path: Path) -> No
             await desk.choose("Pause")
             await driver.says("paused")
             assert await desk.pixels(22) != working
-            sent = server.bytes_sent("/addons/large/*")
-            await asyncio.sleep(0.3)
-            assert server.bytes_sent("/addons/large/*") == sent
+            seen = [-1]
+
+            async def stands_still() -> bool:
+                seen.append(server.bytes_sent("/addons/large/*"))
+                await asyncio.sleep(0.5)
+                return seen[-1] == seen[-2]
+
+            await driver.until(stands_still, "an end of what the server sends")
             await desk.choose("Resume")
             await driver.says(r"\d of \d · .*B/s")
 

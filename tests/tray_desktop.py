@@ -225,11 +225,11 @@ async def _display(size: str) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(*command, pass_fds=(tell,), stdout=nowhere, stderr=nowhere)
     os.close(tell)
     try:
-        number = await asyncio.to_thread(os.read, told, 16)
-        assert number.strip(), "Xvfb ended"
-        yield f":{number.decode().strip()}"
+        with os.fdopen(told) as line:
+            number = await asyncio.to_thread(line.readline)
+        assert number.endswith("\n"), "Xvfb ended"
+        yield f":{number.strip()}"
     finally:
-        os.close(told)
         process.terminate()
         await process.wait()
 

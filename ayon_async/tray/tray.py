@@ -30,7 +30,9 @@ from ayon_async.watch.state import Mood, Update, WatchState
 _BUSY = (Mood.CHECKING, Mood.WORKING)
 _TICK = 100  # milliseconds
 _SLOW = 5  # ticks between changes of what goes over the desktop's bus
-_SHOWN = 10_000  # milliseconds that a notification stays
+# As long as the desktop wants. With a number of milliseconds Qt would, for so long, also show the notification's text in
+# place of the tooltip, and its picture in place of the icon: what they say would not be so any more.
+_SHOWN = -1
 
 _WITHOUT_FOCUS = Qt.WidgetAttribute.WA_ShowWithoutActivating
 
@@ -79,7 +81,7 @@ class Tray(QObject):
             self._icon.show()
         else:
             log.info("This desktop has no tray; the window serves.")
-            self._window.show()
+            self.open_window()
 
     def _connect(self) -> None:
         self._bridge.changed.connect(self._changed)
