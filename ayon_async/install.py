@@ -204,7 +204,7 @@ class Installer:
             raise StoreError(f"{staged} was removed by somebody else before it was in its place.", "Sync again.")
         if record.server != self.server:
             return  # from another store: nobody saw it here
-        await self.store.remember_seen(self.server, job.item, record.sha256, record.size, anew=anew)
+        await self.store.memory.remember_seen(self.server, job.item, record.sha256, record.size, anew=anew)
 
     async def _fetch_and_unpack(self, job: Job, entry: Entry, held: Held | None) -> Path | None:
         """A complete staged folder of the item; the archive is gone when this returns.

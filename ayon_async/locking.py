@@ -90,7 +90,7 @@ def _without_development(report: ItemReport) -> ItemReport:
 
 async def _known(url: str, store: Store, items: list[Item]) -> dict[Item, tuple[str, int]]:
     """SHA-256 and size of the archives that this server gave, as far as anybody here knows."""
-    held, seen = await usable(store, items, []), await store.seen(url, items)
+    held, seen = await usable(store, items, []), await store.memory.seen(url, items)
     known = {}
     for item in items:
         record = held[item].record

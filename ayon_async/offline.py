@@ -41,7 +41,7 @@ async def look_offline(url: str, store: Store, choice: BundleChoice, policy: Pol
     if policy.lock is not None:
         chosen, wanted = locked_bundle(policy.lock, policy.platform)
     else:
-        state = await store.last_good(Key.of(url, choice, policy.platform))
+        state = await store.memory.last_good(Key.of(url, choice, policy.platform))
         if state is None:
             hint = "Sync once with the server, or choose another bundle or store."
             raise BundleError(f"The store has no last good bundle of {url} for this choice.", hint)
@@ -100,7 +100,7 @@ async def remember_good(store: Store, choice: BundleChoice, policy: Policy, surv
     )
     key = Key.of(snapshot.server, choice, policy.platform, lock=policy.lock is not None)
     with contextlib.suppress(StoreError):
-        await store.remember_good(key, state)
+        await store.memory.remember_good(key, state)
 
 
 def _entry(report: ItemReport, held: Mapping[Item, Held]) -> Entry:

@@ -266,7 +266,7 @@ async def prune(store: Store, server: AyonServer | None, rules: Rules, *, remove
     started = time.monotonic()
     await store.check()
     used = used_items(await server.bundles()) if server is not None and rules.keep is None else None
-    entries, histories, in_use = await store.installed(), await store.histories(), await store.users()
+    entries, histories, in_use = await store.installed(), await store.memory.histories(), await store.users()
     warnings = () if in_use is not None else ("Whether processes use something can't be seen on this system.",)
     url = server.url if server is not None else None
     kept = decide(entries, rules, Needs(url, used, histories, in_use or {}, datetime.now(UTC)))

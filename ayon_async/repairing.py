@@ -53,7 +53,7 @@ async def repair(
     async def story() -> None:
         await store.check()
         await store.replace_waiting()
-        seen = {item: known.sha256 for item, known in (await store.seen(server.url, damaged)).items()}
+        seen = {item: known.sha256 for item, known in (await store.memory.seen(server.url, damaged)).items()}
         recorded = {item: found.sha256 for item, found in damaged.items() if found.sha256 is not None}
         located = await locate_installed(list(damaged), server, this_platform(), ledger)
         work = []

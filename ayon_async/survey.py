@@ -89,7 +89,7 @@ async def look(server: AyonServer, store: Store, choice: BundleChoice, policy: P
     if policy.refresh or policy.remote:
         details = await fetch_details(server, [entry.item for entry in wanted])
         remote = await compare(server, survey.held, details, policy.platform)
-    plan = make_plan(wanted, survey.held, await store.clientless(server.url), policy, remote)
+    plan = make_plan(wanted, survey.held, await store.memory.clientless(server.url), policy, remote)
     if plan.missing:
         # The details are fetched anyway, so what was remembered is looked at anew.
         plan = make_plan(wanted, survey.held, frozenset(), policy, remote)
@@ -97,7 +97,7 @@ async def look(server: AyonServer, store: Store, choice: BundleChoice, policy: P
     if plan.missing:
         details = details or await fetch_details(server, plan.missing)
         located = [locate(item, details, server, policy.platform) for item in plan.missing]
-        seen = await store.seen(server.url, plan.missing)
+        seen = await store.memory.seen(server.url, plan.missing)
         located = pinned(located, policy, {item: known.sha256 for item, known in seen.items()})
         outcomes = [outcome for outcome in located if isinstance(outcome, ItemReport)]
         settle(outcomes, ledger, survey)
@@ -142,7 +142,7 @@ async def _choose(server: AyonServer, store: Store, choice: BundleChoice) -> tup
     if project is None:
         return chosen, None
     key, asked = merge_key(bundles, chosen, project), None
-    versions = await store.merged(server.url, key)
+    versions = await store.memory.merged(server.url, key)
     if versions is None:
         versions = await server.project_addons(chosen.studio_bundle, project, chosen.variant)
         asked = Merge(key, versions)

@@ -137,9 +137,9 @@ async def _tidy_up(server: str, store: Store, survey: Survey) -> None:
     if not await store.is_writable():
         return  # whoever may write there does it
     with contextlib.suppress(StoreError):  # a read-only store asks again next time
-        await store.remember_clientless(server, survey.has_client)
+        await store.memory.remember_clientless(server, survey.has_client)
         if survey.merge is not None:
-            await store.remember_merged(server, survey.merge.key, survey.merge.versions)
+            await store.memory.remember_merged(server, survey.merge.key, survey.merge.versions)
     try:
         await store.update_lists(survey.held)
         # What could not be put in place is complete, perhaps: the next run has only to rename it.

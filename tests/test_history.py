@@ -29,7 +29,7 @@ async def server() -> AsyncIterator[DevServer]:
 
 async def kept(folder: Path) -> dict[str, list[str]]:
     """The bundles that were good, the newest first, by what was asked for."""
-    histories = await Store.at(folder).histories()
+    histories = await Store.at(folder).memory.histories()
     return {one.key.bundle or one.key.variant: [state.bundle for state in one.states] for one in histories}
 
 
@@ -47,7 +47,7 @@ async def test_every_good_bundle_is_remembered(server: DevServer, tmp_path: Path
 async def test_a_state_says_what_was_there(server: DevServer, tmp_path: Path) -> None:
     before = datetime.now(UTC)
     report = await synced(server, tmp_path)
-    [one] = await Store.at(tmp_path).histories()
+    [one] = await Store.at(tmp_path).memory.histories()
     [state] = one.states
     maya, slack = state.items
     assert (maya.name, maya.version, maya.sha256, maya.size) == (
@@ -66,7 +66,7 @@ async def test_a_bundle_that_changes_in_place_is_another_state(server: DevServer
     await synced(server, tmp_path)
     await server.patch_bundle("prod", {"addons": {"maya": "2.0.0"}})
     await synced(server, tmp_path)
-    [one] = await Store.at(tmp_path).histories()
+    [one] = await Store.at(tmp_path).memory.histories()
     assert [state.items[0].version for state in one.states] == ["2.0.0", "1.0.0"]
 
 

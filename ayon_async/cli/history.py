@@ -34,7 +34,7 @@ def history(
 
 async def _history(setup: Setup) -> command.Answer:
     await setup.store.check()
-    histories = await setup.store.histories()
+    histories = await setup.store.memory.histories()
     states = [(one.key, state) for one in histories for state in one.states]
     states.sort(key=lambda entry: entry[1].since, reverse=True)
     held = await setup.store.held({item for _, state in states for item in state.on_disk})

@@ -16,18 +16,18 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from ayon_async import fs
 from ayon_async.errors import StoreError
 from ayon_async.item import Item
 from ayon_async.report import Kind
-from ayon_async.store import ground, guard, history, index, processes, seen, staging, tidy, verify
+from ayon_async.store import ground, guard, index, processes, staging, tidy, verify
+from ayon_async.store.ground import on_disk
 from ayon_async.store.guard import Need, Room
-from ayon_async.store.history import History, State
 from ayon_async.store.layout import Root
 from ayon_async.store.lease import Holder, Lease, Leases
 from ayon_async.store.listing import Installed, installed
+from ayon_async.store.memory import Memory
 from ayon_async.store.record import (
     File,
     Progress,
@@ -38,7 +38,6 @@ from ayon_async.store.record import (
     write_records,
     write_validator,
 )
-from ayon_async.store.seen import Seen
 from ayon_async.store.verify import Checked
 from ayon_async.threads import abandonable, in_thread
 from ayon_async.unpack.limits import Limits
@@ -49,7 +48,6 @@ MOVING_SECONDS = 20.0
 """How long the launcher waits for another launcher that does not go on; so do we."""
 _POLL = 0.2
 _PATIENCE = 5.0  # seconds to wait for another store
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +76,10 @@ class Store:
             fetched.
         in_place: Whether that is used where it is, and not copied.
         limits: What is refused of an archive as too much.
+
+    Attributes:
+        memory: What it remembers besides the items.
+        group_writable, in_place, limits: As given.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Store:
             "addon": Root("addon", addons.absolute()),
             "dependency_package": Root("dependency_package", dependencies.absolute()),
         }
+        self.memory = Memory(self._roots, self.prepare)
         self._holder = Holder()
         self._leases: dict[Kind, Leases] = {}
         self._owner = owner
@@ -131,7 +134,7 @@ class Store:
             StoreError: They are not; the hint says how to mend it.
         """
 
-        await self._in_thread(self._check, self._roots["addon"])
+        await on_disk(self._roots["addon"], self._check)
 
     def _check(self) -> None:
         for root in self._roots.values():
@@ -201,47 +204,13 @@ class Store:
             raise found
         return found
 
-    async def clientless(self, server: str) -> frozenset[Item]:
-        """Addons that this server was seen to have no client part of."""
-        return await in_thread(index.read_clientless, self._roots["addon"].clientless, server)
-
-    async def remember_clientless(self, server: str, has_client: Mapping[Item, bool]) -> None:
-        """Remember what has no client part, so that the next run need not ask.
-
-        Args:
-            has_client: Addons of this server that were looked at just now; of others it is remembered as before.
-
-        Raises:
-            StoreError: It can't be written.
-        """
-        root, known = self._roots["addon"], await self.clientless(server)
-        items = {item for item, has in has_client.items() if not has} | (known - has_client.keys())
-        if items == known:
-            return
-        await self.prepare("addon")
-        await self._in_thread(lambda: index.write_clientless(root.clientless, server, items), root)
-
-    async def merged(self, server: str, key: str) -> dict[str, str] | None:
-        """What this server made of a project's bundle, where it is remembered; see `resolve.merge_key`."""
-        return await in_thread(index.read_merge, self._roots["addon"].merges, f"{server} {key}")
-
-    async def remember_merged(self, server: str, key: str, versions: Mapping[str, str]) -> None:
-        """Remember what this server made of a project's bundle, so that the next run need not ask.
-
-        Raises:
-            StoreError: It can't be written.
-        """
-        root = self._roots["addon"]
-        await self.prepare("addon")
-        await self._in_thread(lambda: index.write_merge(root.merges, f"{server} {key}", versions), root)
-
     async def installed(self) -> tuple[Installed, ...]:
         """Everything that was installed here, whatever bundle it belongs to.
 
         Raises:
             StoreError: It can't be read.
         """
-        return await self._in_thread(functools.partial(installed, tuple(self._roots.values())), self._roots["addon"])
+        return await on_disk(self._roots["addon"], lambda: installed(self._roots.values()))
 
     async def verify(self, *, quick: bool = False, progress: verify.Watcher | None = None) -> tuple[Checked, ...]:
         """Compare everything that was installed with its inventory; changes nothing.
@@ -264,44 +233,6 @@ class Store:
             return verify.verify(entries, quick=quick, on_progress=told, stop=stop)
 
         return await in_thread(work, stop=stop)
-
-    async def histories(self) -> tuple[History, ...]:
-        """What the store held and when, for every choice of a bundle."""
-        return await in_thread(history.read_all, self._roots["addon"])
-
-    async def last_good(self, key: history.Key) -> State | None:
-        """The bundle to start from without the server, or None."""
-        return await in_thread(history.last_good, self._roots["addon"], key)
-
-    async def remember_good(self, key: history.Key, state: State) -> None:
-        """Note a bundle that is completely here; writes nothing where there is nothing new to note.
-
-        Raises:
-            StoreError: It can't be written.
-        """
-        root = self._roots["addon"]
-        updated = await in_thread(history.updated, root, key, state)
-        if updated is not None:
-            await self.prepare("addon")
-            await self._in_thread(functools.partial(history.write, root, updated), root)
-
-    async def seen(self, server: str, items: Iterable[Item]) -> dict[Item, Seen]:
-        """The items' archives as they were first seen, of those that were."""
-
-        def read() -> dict[Item, Seen]:
-            found = ((item, seen.read(self._roots[item.kind], server, item)) for item in items)
-            return {item: known for item, known in found if known is not None}
-
-        return await in_thread(read)
-
-    async def remember_seen(self, server: str, item: Item, sha256: str, size: int, *, anew: bool) -> None:
-        """Remember a verified archive; see `seen.remember`.
-
-        Raises:
-            StoreError: It can't be written.
-        """
-        root = self._roots[item.kind]
-        await self._in_thread(functools.partial(seen.remember, root, server, item, sha256, size, anew=anew), root)
 
     async def room(self, needs: Iterable[Need], *, flushed: bool = False) -> tuple[Room, ...]:
         """Whether there is room for what is missing, on each file system; see `guard.room`."""
@@ -330,7 +261,7 @@ class Store:
             return
         root = self._roots[kind]
         make = functools.partial(ground.lay, root, self._holder, group_writable=self.group_writable)
-        self._leases.setdefault(kind, await self._in_thread(make, root))  # several items may be first at once
+        self._leases.setdefault(kind, await on_disk(root, make))  # several items may be first at once
 
     @asynccontextmanager
     async def lease(self, kind: Kind, name: str, waiting: Callable[[], None]) -> AsyncIterator[Lease]:
@@ -373,7 +304,7 @@ class Store:
         Call it while holding the item's lease.
         """
         root = self._roots[item.kind]
-        return await self._in_thread(lambda: staging.clear(root, item), root)
+        return await on_disk(root, lambda: staging.clear(root, item))
 
     async def seal(self, item: Item, staged: Path, record: Record, files: list[File], started: str) -> None:
         """Write the records into a staged folder: from then on it is complete, though not in its place.
@@ -393,7 +324,7 @@ class Store:
                     fs.remove_tree(staged)
                 raise
 
-        await self._in_thread(write, self._roots[item.kind])
+        await on_disk(self._roots[item.kind], write)
 
     async def commit(self, item: Item, staged: Path, replaces: Path | None = None) -> Held:
         """Make a sealed folder the item's, by one rename; who comes second accepts what is there.
@@ -417,7 +348,7 @@ class Store:
                 return there
             return Held(root.item(item), read_record(root.item(item)))
 
-        return await self._in_thread(commit, root, stop)
+        return await on_disk(root, commit, stop)
 
     async def confirm_source(self, held: Held, etag: str | None, modified: str | None) -> None:
         """Note what now tells the state of the archive that an item was unpacked from.
@@ -426,7 +357,7 @@ class Store:
             StoreError: It can't be written.
         """
         root = self._roots["addon"]
-        await self._in_thread(functools.partial(write_validator, held.path, etag, modified), root)
+        await on_disk(root, lambda: write_validator(held.path, etag, modified))
 
     async def replace_waiting(self) -> tuple[str, ...]:
         """Try again what could not be replaced because it was in use; returns a sentence for each that still is."""
@@ -434,7 +365,7 @@ class Store:
         for root in self._roots.values():
             for name in await in_thread(staging.waiting, root):
                 await self.prepare(root.kind)
-                if not await self._in_thread(functools.partial(self._replace_waiting, root, name), root):
+                if not await on_disk(root, functools.partial(self._replace_waiting, root, name)):
                     sentences.append(f"{root.path / name} is still in use: its new content waits for the next start.")
         return tuple(sentences)
 
@@ -464,10 +395,10 @@ class Store:
                     staging.take_away(root, item, entry.path)
                 return mine
 
-        removed = await self._in_thread(take_away, root)
+        removed = await on_disk(root, take_away)
         if removed:
             async with self.lease(root.kind, ".lists", lambda: None):
-                await self._in_thread(functools.partial(index.drop, root.list, item), root)
+                await on_disk(root, lambda: index.drop(root.list, item))
         return removed
 
     async def users(self) -> dict[Path, str] | None:
@@ -492,10 +423,10 @@ class Store:
         for root in self._roots.values():
             records = [(item, entry.record) for item, entry in held.items() if entry.path.parent == root.path]
             lacks = functools.partial(index.lacks, root.list, [item for item, _ in records])
-            if await self._in_thread(lacks, root):
+            if await on_disk(root, lacks):
                 await self.prepare(root.kind)
                 async with self.lease(root.kind, ".lists", lambda: None):
-                    await self._in_thread(functools.partial(_merge, root, records, self._file_mode), root)
+                    await on_disk(root, functools.partial(_merge, root, records, self._file_mode))
 
     async def sweep(self, keep: Set[str] = frozenset(), age: float = tidy.WEEK) -> None:
         """Remove what killed runs left behind and parts that nobody went on with for long.
@@ -514,13 +445,7 @@ class Store:
             if leftovers:
                 await self.prepare(root.kind)
                 leases = self._leases[root.kind]
-                await self._in_thread(functools.partial(tidy.sweep, root, leases, leftovers, keep), root)
-
-    async def _in_thread(self, work: Callable[[], T], root: Root, stop: threading.Event | None = None) -> T:
-        try:
-            return await in_thread(work, stop=stop)
-        except OSError as error:
-            raise fs.explain(error, root.path) from error
+                await on_disk(root, functools.partial(tidy.sweep, root, leases, leftovers, keep))
 
 
 def _merge(root: Root, records: list[tuple[Item, Record]], mode: int) -> None:

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from ayon_async import fs
 from ayon_async.errors import StoreError
 from ayon_async.store.layout import Root
 from ayon_async.store.lease import Holder, Leases
 from ayon_async.store.marker import agree
+from ayon_async.threads import in_thread
+
+T = TypeVar("T")
+
+
+async def on_disk(root: Root, work: Callable[[], T], stop: threading.Event | None = None) -> T:
+    """Do work on files in a thread; when this task is cancelled, set `stop` and wait for the thread.
+
+    Raises:
+        StoreError: What the operating system says against it; of the root, where it names no file.
+    """
+    try:
+        return await in_thread(work, stop=stop)
+    except OSError as error:
+        raise fs.explain(error, root.path) from error
 
 
 def lay(root: Root, holder: Holder, *, group_writable: bool) -> Leases:

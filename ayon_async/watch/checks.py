@@ -71,7 +71,7 @@ class Checks:
         if settings.server is not None:
             key = Key.of(settings.server, settings.choice, settings.platform)
             with contextlib.suppress(StoreError):
-                histories = await setup.store.histories()
+                histories = await setup.store.memory.histories()
                 states = next((history.states for history in histories if history.key == key), ())
         if states:
             self._before = states[0].on_disk
