@@ -70,7 +70,7 @@ async def _lock(setup: Setup) -> command.Answer:
         return made.report
 
     report = await watched(setup, work)
-    path: Path = setup.given["output"]
+    path = Path(setup.given["output"])
     text = ""
     if lock is not None:
         write_lock(path, lock)

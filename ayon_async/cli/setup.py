@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayon_async.cli.output import Output
@@ -16,6 +17,7 @@ from ayon_async.paths import Folders, StorePaths, launcher_servers, platform_fol
 from ayon_async.settings import BY_KEY, Settings, load_settings
 
 if TYPE_CHECKING:
+    from ayon_async.lockfile import Lock
     from ayon_async.server import AyonServer
     from ayon_async.store import Store
 
@@ -74,6 +76,18 @@ class Setup:
             in_place=settings.also_in_place,
             limits=Limits(settings.max_members, settings.max_depth, settings.max_size, settings.max_ratio),
         )
+
+    @property
+    def lock(self) -> Lock | None:
+        """The lock file that --lock names.
+
+        Raises:
+            UsageError: It can't be used.
+        """
+        from ayon_async.lockfile import read_lock
+
+        # Typer before 0.29 has the text here that was given, whatever the parameter's type.
+        return read_lock(Path(self.given["lock"])) if self.given["lock"] else None
 
     def server(self, token: str | None = None, url: str | None = None) -> AyonServer:
         """The server, not yet opened, with the key of the environment or else this token.

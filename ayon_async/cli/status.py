@@ -43,11 +43,9 @@ def status(
 
 async def _status(setup: Setup) -> command.Answer:
     from ayon_async.cli.reports import answer_of, status_text
-    from ayon_async.lockfile import read_lock
     from ayon_async.syncing import status as survey
 
-    lock = read_lock(setup.given["lock"]) if setup.given["lock"] else None
-    how = functools.partial(survey, platform=setup.settings.platform, remote=setup.given["remote"], lock=lock)
+    how = functools.partial(survey, platform=setup.settings.platform, remote=setup.given["remote"], lock=setup.lock)
     if setup.given["offline"]:
         report = await how(setup.server(), setup.store, setup.settings.choice, offline=True)
     else:

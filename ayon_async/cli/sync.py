@@ -69,15 +69,15 @@ async def synchronize(setup: Setup, *, dry_run: bool = False, refresh: bool = Fa
         UsageError: No server is known, or the lock file can't be used.
         NotSignedIn: A token is kept where others may have had it.
     """
-    from ayon_async.lockfile import read_lock
     from ayon_async.paths import other_store
     from ayon_async.syncing import sync as install
 
     sentence = other_store(setup.paths, os.environ, setup.folders)
     if sentence:
         setup.output.warning(sentence)
-    lock = read_lock(setup.given["lock"]) if setup.given["lock"] else None
-    how = functools.partial(install, platform=setup.settings.platform, lock=lock, dry_run=dry_run, refresh=refresh)
+    how = functools.partial(
+        install, platform=setup.settings.platform, lock=setup.lock, dry_run=dry_run, refresh=refresh
+    )
     if setup.given["offline"]:
         return await how(setup.server(), setup.store, setup.settings.choice, offline=True)
 
