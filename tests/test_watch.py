@@ -212,6 +212,8 @@ async def test_another_bundle_is_followed_and_remembered(machine: Machine, serve
         seen.watch.follow("production")
         assert (await seen.idle("prod")).follows == "production"
         assert tomllib.loads(settings_file(machine).read_text()) == {"news_wait": 0, "jobs": 4}
+    pairs = {(state.follows, state.bundle) for state in seen.states if state.mood is Mood.IDLE}
+    assert pairs == {("production", "prod"), ("staging", "staging"), ("dev", "dev-artist")}, "never of the one before"
 
 
 async def test_a_choice_counts_where_the_file_has_no_say(machine: Machine, server: DevServer) -> None:
@@ -289,6 +291,15 @@ async def test_from_signed_out_to_in_place(machine: Machine, server: DevServer) 
         assert (await seen.idle()).user == "artist"
 
 
+async def test_a_key_that_is_kept_hears_news_too(machine: Machine, server: DevServer) -> None:
+    await keep_token(machine, without_key(machine), server.url, "artist-key")
+    async with watching(machine) as seen:
+        await seen.idle()
+        await seen.until(lambda state: state.listening)
+        await server.promote("staging")
+        await seen.idle("staging")
+
+
 async def test_a_sign_in_elsewhere_is_noticed(machine: Machine, server: DevServer) -> None:
     credentials = without_key(machine)
     async with watching(machine) as seen:
@@ -320,7 +331,7 @@ async def test_a_token_that_expires_is_said_once(machine: Machine, server: DevSe
         server.forget_requests()
         seen.forget()
         await until(lambda: len(server.requests) >= 2)  # as often as it polls, no more
-        assert {record.path for record in server.requests} == {"/api/info"}
+        assert {record.path for record in server.requests} == {"/api/users/me"}
         assert {state.mood for state in seen.states} <= {Mood.SIGNED_OUT}
         assert seen.failures == []
         await keep_token(machine, credentials, server.url, token_of_artist(server))

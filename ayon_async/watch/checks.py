@@ -12,7 +12,7 @@ from typing import Any
 from ayon_async import model
 from ayon_async.choice import BundleChoice
 from ayon_async.effort import Effort
-from ayon_async.errors import AyonAsyncError, NotSignedIn, ServerError, StoreError
+from ayon_async.errors import AyonAsyncError, NotSignedIn, ServerError
 from ayon_async.item import Item
 from ayon_async.progress import Snapshot
 from ayon_async.report import SyncReport
@@ -70,7 +70,7 @@ class Checks:
         self._fetched.clear()
         if settings.server is not None:
             key = Key.of(settings.server, settings.choice, settings.platform)
-            with contextlib.suppress(StoreError):
+            with contextlib.suppress(AyonAsyncError):  # the check will say so
                 histories = await setup.store.memory.histories()
                 states = next((history.states for history in histories if history.key == key), ())
         if states:
@@ -114,12 +114,12 @@ class Checks:
                     report = await self._sync(
                         setup, server, ahead.choice, lambda now: board.know(ahead=now), active=False
                     )
+                reasons = filter(None, (report.error, *(item.error for item in report.items)))
+                for reason in reasons:
+                    log.warning("The bundle %s can't be fetched ahead: %s", ahead.name, reason)
                 if report.ok:
                     self._fetched.add(ahead.content)
                     log.info("The bundle %s is fetched ahead.", ahead.name)
-                else:
-                    reasons = filter(None, (report.error, *(item.error for item in report.items)))
-                    log.warning("The bundle %s can't be fetched ahead: %s", ahead.name, next(reasons))
         finally:
             board.know({"prefetching": None}, ahead=None)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ayon_async.errors import AccessDenied, AyonAsyncError, NotSignedIn, ServerError
+from ayon_async.errors import AccessDenied, AyonAsyncError, ServerError
 from ayon_async.server import AyonServer, NewsClosed
 from ayon_async.watch.clock import Clock
 
@@ -87,10 +87,8 @@ async def keep_line(open_server: Callable[[], AyonServer], ears: Ears, pace: Pac
         restarting = False
         try:
             async with open_server() as server:
-                info = await server.info()
-                if info.user is None:
-                    raise NotSignedIn(f"{server.url} does not accept the key or token (any more).", "Sign in again.")
-                heard, restarting = await _listen(server, info.user.name, ears, pace)
+                user = await server.me()  # a request of its own: only now news are told to who has a key
+                heard, restarting = await _listen(server, user.name, ears, pace)
             attempt = 0 if heard else attempt
         except AccessDenied as error:
             ears.refused(error)

@@ -398,14 +398,17 @@ class Watch:
             return
         before, self._setup, settings = self._setup, setup, setup.settings
         self._checks.effort.rate = settings.limit_rate
-        self._board.know(_shown(settings), settings_error=None)
         if _what_counts(before.settings) != _what_counts(settings):
+            # In one moment: what was found is not true of what is followed now.
+            self._board.know(_shown(settings), settings_error=None, line="asking", asked=True, report=None)
             async with self._turn:
                 await self._stop_work()
                 await self._checks.begin(setup)
                 self._due = math.inf
                 self._connect()
-        elif self._board.facts.line == "refused":
+            return
+        self._board.know(_shown(settings), settings_error=None)
+        if self._board.facts.line == "refused":
             self._connect(quietly=True)  # somebody may have signed in elsewhere
         elif (before.settings.prefetch, before.settings.check_every) != (settings.prefetch, settings.check_every):
             self._ask(0.0)
