@@ -7,6 +7,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 UNPACKING = 2
+"""Archives that are unpacked at once, at the most."""
+CONNECTIONS = 8
+"""Connections that are used at once, at the most, ..."""
+MOST_CONNECTIONS = 16
+"""... and what a person may ask for instead."""
 
 
 class Effort:

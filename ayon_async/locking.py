@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ayon_async.choice import BundleChoice
-from ayon_async.effort import Effort
+from ayon_async.effort import CONNECTIONS, Effort
 from ayon_async.errors import InvalidItem
 from ayon_async.install import installing
 from ayon_async.item import Item
@@ -21,7 +21,6 @@ from ayon_async.settings import this_platform
 from ayon_async.store import Store
 from ayon_async.survey import locate_installed, usable
 from ayon_async.syncing import sync
-from ayon_async.transfer.pacing import DEFAULT_MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ async def make_lock(
     choice: BundleChoice = BundleChoice(),  # noqa: B008 - immutable
     *,
     platform: str | None = None,
-    jobs: int = DEFAULT_MOST,
+    jobs: int = CONNECTIONS,
     rate: float | None = None,
     progress: Watcher | None = None,
 ) -> Locking:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable
 
-from ayon_async.effort import Effort
+from ayon_async.effort import CONNECTIONS, Effort
 from ayon_async.errors import StoreError
 from ayon_async.install import installing
 from ayon_async.item import Item
@@ -14,14 +14,13 @@ from ayon_async.locate import Job
 from ayon_async.plan import Policy, largest_first, pinned
 from ayon_async.progress import Ledger, Watcher
 from ayon_async.report import SyncReport
-from ayon_async.room import with_room
+from ayon_async.room import learn_sizes, with_room
 from ayon_async.server import AyonServer
 from ayon_async.settings import this_platform
 from ayon_async.store import Store
 from ayon_async.store.verify import Checked
 from ayon_async.story import tell
-from ayon_async.survey import learn_sizes, locate_installed
-from ayon_async.transfer.pacing import DEFAULT_MOST
+from ayon_async.survey import locate_installed
 
 
 async def repair(
@@ -29,7 +28,7 @@ async def repair(
     store: Store,
     checked: Iterable[Checked],
     *,
-    jobs: int = DEFAULT_MOST,
+    jobs: int = CONNECTIONS,
     rate: float | None = None,
     progress: Watcher | None = None,
 ) -> SyncReport:

@@ -1,15 +1,42 @@
-"""Whether there is room for what is missing: where it is known that there is none, nothing is begun."""
+"""How large is what is missing, and is there room for it: where it is known that there is none, nothing is begun."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from dataclasses import replace
 
 from ayon_async.acquire import part_of
+from ayon_async.effort import MOST_CONNECTIONS
 from ayon_async.errors import StoreError, StoreFull
 from ayon_async.locate import Job
 from ayon_async.progress import Ledger
+from ayon_async.server import AyonServer
 from ayon_async.store import Need, Store
 from ayon_async.store.guard import Room
+from ayon_async.transfer import probe
+
+
+async def learn_sizes(jobs: list[Job], server: AyonServer, ledger: Ledger, connections: int) -> list[Job]:
+    """The jobs with the sizes that the server did not give, where the archives' own sources give them."""
+    gate = asyncio.Semaphore(min(max(1, connections), MOST_CONNECTIONS))
+
+    async def learn(job: Job) -> Job:
+        archive = job.archive
+        if archive.size is None and job.near is not None:
+            archive = replace(archive, probed=job.near.record.size)
+        elif archive.size is None:
+            source = archive.sources[0]
+            # A share costs no connection, and a dead one must not hold up one archive after the other.
+            async with contextlib.nullcontext() if source.kind == "filesystem" else gate:
+                probed = await probe(source, server)
+            archive = replace(archive, probed=probed.size if probed else None)
+        ledger[job.item].set(size=archive.expected)
+        return replace(job, archive=archive)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(learn(job)) for job in jobs]
+    return [task.result() for task in tasks]
 
 
 async def with_room(jobs: list[Job], store: Store, ledger: Ledger) -> list[Job]:

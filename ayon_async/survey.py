@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +14,6 @@ from ayon_async.locate import NO_CLIENT, Details, Job, locate
 from ayon_async.lockfile import Lock
 from ayon_async.plan import Policy, is_of, locked_bundle, make_plan, pinned, without_archive
 from ayon_async.progress import Ledger
-from ayon_async.remote import compare
 from ayon_async.report import ItemReport, Remote
 from ayon_async.resolve import (
     IN_DEVELOPMENT,
@@ -28,8 +26,6 @@ from ayon_async.resolve import (
 )
 from ayon_async.server import AyonServer
 from ayon_async.store import Held, Store
-from ayon_async.transfer import probe
-from ayon_async.transfer.pacing import MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +84,8 @@ async def look(server: AyonServer, store: Store, choice: BundleChoice, policy: P
     remote: dict[Item, Remote] = {}
     if policy.refresh or policy.remote:
         details = await fetch_details(server, [entry.item for entry in wanted])
+        from ayon_async.remote import compare  # only here: it needs what transfers need
+
         remote = await compare(server, survey.held, details, policy.platform)
     plan = make_plan(wanted, survey.held, await store.memory.clientless(server.url), policy, remote)
     if plan.missing:
@@ -197,25 +195,3 @@ def settle(outcomes: Iterable[ItemReport], ledger: Ledger, survey: Survey) -> No
         if outcome.reason == IN_DEVELOPMENT and (outcome.path is None or not outcome.path.exists()):
             where = outcome.path or "the folder that the bundle should name"
             survey.warnings.append(f"{outcome.label} is in development, but {where} is absent.")
-
-
-async def learn_sizes(jobs: list[Job], server: AyonServer, ledger: Ledger, connections: int) -> list[Job]:
-    """The jobs with the sizes that the server did not give, where the archives' own sources give them."""
-    gate = asyncio.Semaphore(min(max(1, connections), MOST))
-
-    async def learn(job: Job) -> Job:
-        archive = job.archive
-        if archive.size is None and job.near is not None:
-            archive = replace(archive, probed=job.near.record.size)
-        elif archive.size is None:
-            source = archive.sources[0]
-            # A share costs no connection, and a dead one must not hold up one archive after the other.
-            async with contextlib.nullcontext() if source.kind == "filesystem" else gate:
-                probed = await probe(source, server)
-            archive = replace(archive, probed=probed.size if probed else None)
-        ledger[job.item].set(size=archive.expected)
-        return replace(job, archive=archive)
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(learn(job)) for job in jobs]
-    return [task.result() for task in tasks]

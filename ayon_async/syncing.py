@@ -11,21 +11,19 @@ import asyncio
 import contextlib
 
 from ayon_async.choice import BundleChoice
-from ayon_async.effort import Effort
+from ayon_async.effort import CONNECTIONS, Effort
 from ayon_async.errors import StoreError, UsageError
-from ayon_async.install import installing
+from ayon_async.item import Item
 from ayon_async.lockfile import Lock
 from ayon_async.offline import fail_missing, look_offline, remember_good
 from ayon_async.plan import Policy, largest_first
 from ayon_async.progress import Ledger, Watcher
 from ayon_async.report import SyncReport
-from ayon_async.room import with_room
 from ayon_async.server import AyonServer
 from ayon_async.settings import this_platform
-from ayon_async.store import Store
+from ayon_async.store import Held, Store
 from ayon_async.story import tell
-from ayon_async.survey import Survey, learn_sizes, look
-from ayon_async.transfer.pacing import DEFAULT_MOST
+from ayon_async.survey import Survey, look
 
 
 async def sync(
@@ -34,7 +32,7 @@ async def sync(
     choice: BundleChoice = BundleChoice(),  # noqa: B008 - immutable
     *,
     platform: str | None = None,
-    jobs: int = DEFAULT_MOST,
+    jobs: int = CONNECTIONS,
     rate: float | None = None,
     dry_run: bool = False,
     refresh: bool = False,
@@ -75,6 +73,22 @@ async def sync(
     async def without_server() -> Survey:
         return await look_offline(server.url, store, choice, policy, ledger)
 
+    async def supply(survey: Survey) -> dict[Item, Held]:
+        # Imported where something is missing: most runs find everything in place, and are over the sooner.
+        from ayon_async.install import installing
+        from ayon_async.room import learn_sizes, with_room
+
+        missing = largest_first(await learn_sizes(survey.jobs, server, ledger, jobs))
+        if dry_run:
+            return {}
+        missing = await with_room(missing, store, ledger)
+        async with (
+            installing(server, store, ledger, jobs=jobs, effort=effort or Effort(rate), refresh=refresh) as installer,
+            asyncio.TaskGroup() as group,
+        ):
+            tasks = {job.item: group.create_task(installer.install(job, survey.held.get(job.item))) for job in missing}
+        return {item: held for item, task in tasks.items() if (held := task.result())}
+
     async def story() -> Survey:
         if refresh and (offline or lock is not None):
             raise UsageError(f"There is nothing to refresh {'offline' if offline else 'where a lock file decides'}.")
@@ -85,16 +99,10 @@ async def sync(
         waiting = () if dry_run else await store.replace_waiting()
         survey = await look(server, store, choice, policy, ledger)
         survey.warnings += waiting
-        missing = largest_first(await learn_sizes(survey.jobs, server, ledger, jobs))
+        if survey.jobs:
+            survey.held |= await supply(survey)
         if dry_run:
             return survey
-        missing = await with_room(missing, store, ledger)
-        async with (
-            installing(server, store, ledger, jobs=jobs, effort=effort or Effort(rate), refresh=refresh) as installer,
-            asyncio.TaskGroup() as group,
-        ):
-            tasks = {job.item: group.create_task(installer.install(job, survey.held.get(job.item))) for job in missing}
-        survey.held |= {item: held for item, task in tasks.items() if (held := task.result())}
         await _tidy_up(server.url, store, survey)
         if active:
             await remember_good(store, choice, policy, survey, ledger)

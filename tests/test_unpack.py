@@ -24,9 +24,9 @@ from typing import Any
 import pytest
 import typer
 
-from ayon_async import fs
+from ayon_async import deflate, fs
 from ayon_async.errors import StoreError, StoreFull
-from ayon_async.unpack import Link, Member, Stopped, deflate, unpack
+from ayon_async.unpack import Link, Member, Stopped, unpack
 from unpack_samples import (
     EXECUTABLE,
     LABEL,

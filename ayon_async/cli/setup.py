@@ -61,9 +61,9 @@ class Setup:
         Raises:
             SettingsError: There is no user of the name that the setting store_owner has.
         """
+        from ayon_async.limits import Limits
         from ayon_async.store import Store
         from ayon_async.store.guard import user_id
-        from ayon_async.unpack import Limits
 
         settings = self.settings
         return Store(

@@ -20,6 +20,7 @@ from pathlib import Path
 from ayon_async import fs
 from ayon_async.errors import StoreError
 from ayon_async.item import Item
+from ayon_async.limits import Limits
 from ayon_async.report import Kind
 from ayon_async.store import ground, guard, index, processes, staging, tidy, verify
 from ayon_async.store.ground import on_disk
@@ -40,7 +41,6 @@ from ayon_async.store.record import (
 )
 from ayon_async.store.verify import Checked
 from ayon_async.threads import abandonable, in_thread
-from ayon_async.unpack.limits import Limits
 
 __all__ = ["File", "Held", "Need", "Record", "Store", "now"]
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ayon_async import fs
+from ayon_async.deflate import crc32
 from ayon_async.errors import StoreError
+from ayon_async.limits import Limits
 from ayon_async.store.record import File, Inventory
-from ayon_async.unpack import Limits
-from ayon_async.unpack.deflate import crc32
+from ayon_async.unpack.budget import Budget
 from ayon_async.unpack.folder import Folder
-from ayon_async.unpack.limits import Budget
 from ayon_async.unpack.links import Links
 from ayon_async.unpack.names import Names
 from ayon_async.unpack.source import Meter

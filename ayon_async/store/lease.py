@@ -19,13 +19,15 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import filelock
+from typing import TYPE_CHECKING
 
 from ayon_async import fs
 from ayon_async.errors import StoreError
 from ayon_async.store.marker import Protocol
 from ayon_async.threads import in_thread
+
+if TYPE_CHECKING:
+    import filelock
 
 POLL = 0.2
 COUNT_EVERY = 2.0
@@ -237,6 +239,8 @@ class Leases:
 
 
 def _take_on_windows(path: Path) -> Lease | None:
+    import filelock  # only here: it costs every start some milliseconds
+
     lock = filelock.FileLock(path, thread_local=False)
     try:
         lock.acquire(blocking=False)

@@ -18,10 +18,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from ayon_async import fs
+from ayon_async.deflate import crc32
 from ayon_async.item import Item
 from ayon_async.store.listing import Installed
 from ayon_async.store.record import PROGRESS_FILE, RECORD_FILE, File, Inventory, read_inventory
-from ayon_async.unpack.deflate import crc32
 
 _RECORDS = frozenset({PROGRESS_FILE, RECORD_FILE})
 _CACHE = "__pycache__"

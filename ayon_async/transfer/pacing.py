@@ -8,9 +8,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from ayon_async.effort import MOST_CONNECTIONS
+
 FIRST = 4
-DEFAULT_MOST = 8
-MOST = 16
 WINDOW = 0.5
 """Seconds over which a sum is measured before the number of connections is changed."""
 _PATIENCE = 8
@@ -106,7 +106,7 @@ class Pacer:
     """
 
     def __init__(self, most: int, rate: float | None, idle: Callable[[], None]) -> None:
-        self.climb = Climb(min(most, MOST))
+        self.climb = Climb(min(most, MOST_CONNECTIONS))
         self._throttle = Throttle(rate)
         self._idle = idle
         self._active = 0

@@ -15,10 +15,11 @@ from typing import BinaryIO
 
 from ayon_async import fs
 from ayon_async.errors import AyonAsyncError, StoreError, StoreFull
+from ayon_async.limits import Limits
 from ayon_async.unpack import errors
+from ayon_async.unpack.budget import Budget
 from ayon_async.unpack.errors import Stopped, UnpackError
 from ayon_async.unpack.folder import Folder
-from ayon_async.unpack.limits import Budget, Limits
 from ayon_async.unpack.result import Link, Member, Unpacked
 from ayon_async.unpack.source import Arrival, Meter, Source
 from ayon_async.unpack.stream import COMPRESSIONS

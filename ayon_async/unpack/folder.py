@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ayon_async import fs
+from ayon_async.deflate import crc32
 from ayon_async.unpack import errors
-from ayon_async.unpack.deflate import crc32
 from ayon_async.unpack.result import Member
 from ayon_async.unpack.source import MIB
 

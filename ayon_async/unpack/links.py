@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ayon_async.unpack import errors, names
+from ayon_async.unpack.budget import Budget
 from ayon_async.unpack.folder import Folder
-from ayon_async.unpack.limits import Budget
 from ayon_async.unpack.result import Link, Member
 from ayon_async.unpack.source import Meter
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from ayon_async.limits import Limits
 from ayon_async.unpack import errors
-from ayon_async.unpack.limits import Limits
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")

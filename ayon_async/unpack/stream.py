@@ -7,8 +7,9 @@ import lzma
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from ayon_async.unpack import deflate, errors
-from ayon_async.unpack.limits import Budget
+from ayon_async import deflate
+from ayon_async.unpack import errors
+from ayon_async.unpack.budget import Budget
 from ayon_async.unpack.source import MIB, Meter, Source
 
 _CHUNK = MIB >> 2  # compressed bytes read at once

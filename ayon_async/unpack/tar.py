@@ -5,8 +5,8 @@ from __future__ import annotations
 import tarfile
 
 from ayon_async.unpack import errors, names
+from ayon_async.unpack.budget import Budget
 from ayon_async.unpack.folder import Folder
-from ayon_async.unpack.limits import Budget
 from ayon_async.unpack.links import Links
 from ayon_async.unpack.result import Member, Unpacked
 from ayon_async.unpack.source import Meter, Source

@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
 from typing import NamedTuple
 
-from ayon_async.unpack import deflate, errors
+from ayon_async import deflate
+from ayon_async.unpack import errors
+from ayon_async.unpack.budget import Budget
 from ayon_async.unpack.folder import Folder
-from ayon_async.unpack.limits import Budget
 from ayon_async.unpack.links import Links
 from ayon_async.unpack.names import Names
 from ayon_async.unpack.result import Member, Unpacked

@@ -12,7 +12,7 @@ import zlib
 from typing import NamedTuple
 
 from ayon_async.unpack import errors
-from ayon_async.unpack.limits import Budget
+from ayon_async.unpack.budget import Budget
 from ayon_async.unpack.source import Source
 
 STORED, DEFLATED = 0, 8
