@@ -347,13 +347,14 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows wha
 
 
 @linux
-@pytest.mark.parametrize("how", ["environment", "folder", "arguments"])
+@pytest.mark.parametrize("how", ["environment", "folder", "arguments", "open file"])
 async def test_a_running_process_is_seen(server: DevServer, tmp_path: Path, how: str) -> None:
     await three_promotions(server, tmp_path)
     maya = tmp_path / "addons/maya_1.0.0"
     process = subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-c", "input()", *([str(maya)] if how == "arguments" else [])],
         stdin=subprocess.PIPE,
+        stdout=(maya / "open.log").open("wb") if how == "open file" else None,
         cwd=maya if how == "folder" else tmp_path,
         env={**os.environ, **({"PYTHONPATH": f"/elsewhere:{maya}"} if how == "environment" else {})},
     )

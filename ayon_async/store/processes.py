@@ -15,7 +15,7 @@ _PROC = Path("/proc")
 
 
 def in_use(roots: Iterable[Root], proc: Path = _PROC) -> dict[Path, str] | None:
-    """Folders of items that a process of this user runs code from, works in, or has in its environment.
+    """Folders of items that a process of this user runs code from, works in, has files of open, or in its environment.
 
     Args:
         roots: The store's folders.
@@ -58,12 +58,16 @@ def _named(process: Path, patterns: dict[Path, re.Pattern[bytes]]) -> Iterator[P
 
 
 def _told(process: Path) -> Iterator[bytes]:
-    """What the kernel tells of a process: mapped files, working folder, environment, arguments."""
+    """What the kernel tells of a process: mapped and open files, working folder, environment, arguments."""
     for name in ("maps", "environ", "cmdline"):
         with contextlib.suppress(OSError):  # it ended, or must not be looked into
             yield (process / name).read_bytes()
+    links = [process / "cwd"]
     with contextlib.suppress(OSError):
-        yield os.fsencode((process / "cwd").readlink())
+        links += (process / "fd").iterdir()
+    for link in links:
+        with contextlib.suppress(OSError):
+            yield os.fsencode(link.readlink())
 
 
 def _name(process: Path) -> str:
