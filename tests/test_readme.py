@@ -69,6 +69,18 @@ def test_every_setting_is_in_the_table() -> None:
     assert table("Settings") == expected, f"the table should be:\n{lines}"
 
 
+def test_every_promise_names_tests_that_exist() -> None:
+    section = README.partition("## What it promises\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ") and "---" not in line][1:]
+    for row in rows:
+        tests = re.findall(r"`(test_\w+\.py)`: ((?:`test_\w+`(?:, )?)+)", row)
+        assert tests, row
+        for file, names in tests:
+            code = (Path(__file__).parent / file).read_text(encoding="utf-8")
+            for name in re.findall(r"\w+", names):
+                assert f"def {name}(" in code, f"{file} has no {name}"
+
+
 def test_every_exit_code_is_in_the_table() -> None:
     def codes(error: type[AyonAsyncError]) -> set[int]:
         return {error.exit_code}.union(*map(codes, error.__subclasses__()))
