@@ -279,7 +279,8 @@ def proxy_for(url: str) -> str | None:
     """The proxy that the environment or the system names for the URL, or None."""
     parts = _parse(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
-    if not proxy or urllib.request.proxy_bypass(parts.host or ""):
+    # With its port, since exceptions may name one.
+    if not proxy or urllib.request.proxy_bypass(f"{parts.host}:{parts.port}"):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
 

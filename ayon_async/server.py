@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 PLATFORM = {"win32": "windows", "darwin": "darwin"}.get(sys.platform, "linux")
 """This machine's platform by the name that AYON gives it."""
 
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _FIRST_ANSWER_SECONDS = 10.0
 _FIRST_ANSWER_ATTEMPTS = 3
 _SIGN_IN = "Sign in with 'ayon-async login', or set AYON_API_KEY."
@@ -61,6 +60,7 @@ class _Reply:
     is_json: bool
     retry_after: str | None
     elsewhere: str | None  # the origin that answered, where redirects led away from ours
+    secrets: tuple[str, ...]  # what the request held, which an answer may repeat
 
     @property
     def detail(self) -> str:
@@ -69,7 +69,10 @@ class _Reply:
             detail = json.loads(self.body)["detail"]
         except (ValueError, KeyError, TypeError):
             return f"status {self.status}"
-        return redact(str(detail))
+        text = redact(str(detail))
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
 
 
 class AyonServer:
@@ -305,23 +308,25 @@ class AyonServer:
                 if reply.status == 401 and len(self._credentials) > 1 and not reply.elsewhere:
                     self._credentials.pop(0)
                     continue
-                if last or reply.status not in _AGAIN:
-                    self.answered = self.answered or reply.status not in _AGAIN
+                if last or not backoff.may_mend(reply.status):
+                    self.answered = self.answered or not backoff.may_mend(reply.status)
                     return reply
                 reason, retry_after = f"{url} answered {reply.status}", reply.retry_after
             pause = backoff.delay(attempt, retry_after)
             log.info("%s; trying again in %.1f s", reason.rstrip("."), pause)
             await asyncio.sleep(pause)
 
-    async def _post(self, path: str, payload: Any = None) -> _Reply:
+    async def _post(self, path: str, payload: dict[str, str] | None = None) -> _Reply:
         try:
             return await self._send("POST", path, payload)
         except CONNECTION_ERRORS as error:
             failure = explain(error, self._name(path))
             raise ServerUnreachable(failure.message, failure.hint) from error
 
-    async def _send(self, method: str, path: str, payload: Any = None) -> _Reply:
+    async def _send(self, method: str, path: str, payload: dict[str, str] | None = None) -> _Reply:
         url = self.url + path
+        secrets = [value.removeprefix("Bearer ") for pair in self._credentials for value in pair.values()]
+        secrets += [payload["password"]] if payload else []
         async with self.http.request(method, url, private=self.private_headers, json=payload) as response:
             answering = origin(str(response.url))
             return _Reply(
@@ -330,6 +335,7 @@ class AyonServer:
                 is_json=response.content_type == "application/json",
                 retry_after=response.headers.get("Retry-After"),
                 elsewhere=None if answering == self.http.home else answering,
+                secrets=tuple(filter(None, secrets)),
             )
 
     def _name(self, path: str) -> str:
@@ -349,8 +355,11 @@ class AyonServer:
             hint = "Ask the studio's AYON administrator for access."
             return AccessDenied(f"{url} is not allowed for this user: {reply.detail}", hint)
         if not reply.is_json:
-            hint = "Check the address: it must be the AYON server's own, without a page's path behind it."
             kind = "a web page" if reply.body.lstrip()[:1] == b"<" else "something that is not JSON"
+            if reply.status >= 500:  # from a proxy, most likely, behind which the server is away for now
+                hint = "Try again later, or look at the AYON server and the proxies before it."
+                return InvalidAnswer(f"{url} answered {reply.status} with {kind}.", hint)
+            hint = "Check the address: it must be the AYON server's own, without a page's path behind it."
             return InvalidAnswer(f"{url} answered {reply.status} with {kind}: this is not an AYON server.", hint)
         hint = "Try again later, or ask the studio's AYON administrator."
         return InvalidAnswer(f"{url} answered {reply.status}: {reply.detail}", hint)

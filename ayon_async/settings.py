@@ -117,7 +117,7 @@ SETTINGS = (
     Setting("silence_timeout", seconds, "seconds without a single byte", None, "AYON_SERVER_TIMEOUT", 30.0, number),
     Setting(
         "retries",
-        whole_number(0, 20),
+        whole_number(0, 1000),
         "further tries since the last byte of progress",
         None,
         "AYON_SERVER_RETRIES",

@@ -13,6 +13,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:.]*:[0-9a-f:.]*(?:%25\w+)?")
 _USER = re.compile(r"//[^/\s?#]*@")
 _QUERY = re.compile(r"([?&][^=&#\s]*=)[^&#\s]+")
+_BARE_QUERY = re.compile(r"(//[^\s?#]*\?)([^\s#]+)")
 _FRAGMENT = re.compile(r"(//[^#\s]*#)\S+")
 
 
@@ -91,4 +92,10 @@ def redact(text: str) -> str:
     """
     text = _USER.sub("//***@", text)
     text = _QUERY.sub(r"\1***", text)
+    text = _BARE_QUERY.sub(lambda url: url[1] + "&".join(_without_bare(part) for part in url[2].split("&")), text)
     return _FRAGMENT.sub(r"\1***", text)
+
+
+def _without_bare(part: str) -> str:
+    """A part of a query that has no name is a value."""
+    return part if "=" in part or not part else "***"

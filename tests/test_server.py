@@ -238,6 +238,8 @@ WRONG_ANSWERS: list[tuple[Fault, type[AyonAsyncError], int, str]] = [
         3,
         r"got `float` - at `\$.bundles\[0\].addons\['maya'\]`",
     ),
+    (Body(b"gone", "text/plain", 503), InvalidAnswer, 3, r"answered 503 with something that is not JSON\.$"),
+    (Status(403, f"{KEY} is not for you"), AccessDenied, 4, r"this user: \*\*\* is not for you"),
     (Status(500, "Internal"), InvalidAnswer, 3, "answered 500: Internal"),
     (Status(404, "Nope"), InvalidAnswer, 3, "answered 404: Nope"),
     (Status(403, "Not for you"), AccessDenied, 4, "not allowed for this user: Not for you"),
@@ -274,12 +276,13 @@ async def test_what_gets_better_is_asked_again(dev: DevServer) -> None:
     dev.faults.add("/api/bundles", Busy(503, 0), attempts=1)
     dev.faults.add("/api/users/me", Reset(), attempts=1)
     dev.faults.add("/api/users/me", Status(500), attempts=2)
+    dev.faults.add("/api/users/me", Status(520), attempts=3)
     dev.faults.add("/api/info", Truncated(5), attempts=1)
     async with signed_in(dev, retries=3) as server:
         assert (await server.bundles()).production_bundle == "prod"
         assert (await server.me()).name == "artist"
         assert (await server.info()).user is not None
-    assert len(dev.requests) == 2 + 3 + 2
+    assert len(dev.requests) == 2 + 4 + 2
 
 
 # --- no answer --------------------------------------------------------------------------------------------------------

@@ -76,11 +76,12 @@ async def test_a_proxy_for_https(proxy: Proxy, tmp_path: Path, monkeypatch: pyte
         assert not [head for head in proxy.heads if "api-key" in head]
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:{port}"])
 async def test_hosts_that_need_no_proxy(
-    dev: DevServer, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dev: DevServer, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
-    monkeypatch.setenv("no_proxy", "example.com,127.0.0.1")
+    monkeypatch.setenv("no_proxy", f"example.com,{host.format(port=dev.port)}")
     assert_right(await run(dev, tmp_path), tmp_path, {"maya": CONTENT})
     assert proxy.heads == []
 

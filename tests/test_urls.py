@@ -105,6 +105,8 @@ def test_origin(one: str, other: str, same: bool) -> None:
         ("https://me:pass@a.example/", "https://***@a.example/"),
         ("https://key@a.example/ and http://b:c@d.example", "https://***@a.example/ and http://***@d.example"),
         ("https://a.example/#access_token=abc", "https://a.example/#***"),
+        ("get https://a.example/p?abc now", "get https://a.example/p?*** now"),
+        ("https://a.example/?abc&b=1&cde#top", "https://a.example/?***&b=***&***#***"),
         (
             "Is this right? a=b stays, see #3, mail me@example.com",
             "Is this right? a=b stays, see #3, mail me@example.com",
