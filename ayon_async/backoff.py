@@ -12,6 +12,15 @@ LONGEST = 20.0
 LONGEST_ASKED_FOR = 120.0
 
 
+def may_mend(status: int) -> bool:
+    """Whether an answer with this status may become a better one when asked for again.
+
+    >>> [status for status in (200, 403, 404, 408, 429, 500, 507, 520) if may_mend(status)]
+    [408, 429, 500, 507, 520]
+    """
+    return status in (408, 425, 429) or status >= 500
+
+
 def delay(attempt: int, retry_after: str | None = None) -> float:
     """Seconds to wait after the failed attempt with this number (from 1).
 

@@ -181,12 +181,16 @@ class Entry:
             log.info("%s: %s", self.state.item.label, reason)
         self._ledger.changed()
 
-    def add(self, count: int) -> None:
-        """So many bytes of the archive came over the line."""
+    def add(self, count: int, new: int | None = None) -> None:
+        """So many bytes of the archive came over the line.
+
+        Args:
+            new: How many of them were not here yet; all where None.
+        """
         self._meter.add(count)
         self._ledger.meter.add(count)
         self.state = replace(self.state, received=self.state.received + count)
-        self.have(self.state.bytes_done + count)
+        self.have(self.state.bytes_done + (count if new is None else new))
 
     def have(self, count: int) -> None:
         """So many bytes of the archive are here in all: after a restart fewer, after a resumption more."""

@@ -114,6 +114,14 @@ async def test_what_came_before_a_break_is_not_asked_for_again(dev: DevServer, t
     assert downloads(dev)[1].headers["If-Range"]
 
 
+async def test_what_came_at_once_with_a_break_is_kept_too(tmp_path: Path) -> None:
+    content = archive("maya", 8_000_000)
+    async with DevServer(offering({"maya": content}, attested=True)) as dev:
+        break_with(dev, *[Drop(1_900_000)] * 4)
+        assert_right(await run(dev, tmp_path), tmp_path, {"maya": content})
+        assert ranges(dev) == [None, *(f"bytes={1_900_000 * number}-" for number in range(1, 5))]
+
+
 async def test_a_reset_costs_what_was_on_its_way(dev: DevServer, tmp_path: Path) -> None:
     break_with(dev, Reset(HALF))
     assert right(await run(dev, tmp_path), tmp_path)
@@ -145,7 +153,7 @@ async def test_no_further_is_given_up(dev: DevServer, tmp_path: Path) -> None:
     assert len(downloads(dev)) == 4
 
 
-@pytest.mark.parametrize("fault", [Drop(0), Reset(-1), Status(500), Status(502), Status(504), Status(408), Status(425)])
+@pytest.mark.parametrize("fault", [Drop(0), Reset(-1), *map(Status, (408, 425, 500, 501, 502, 504, 507, 599))])
 async def test_retries_are_bounded(plain: DevServer, tmp_path: Path, fault: Fault) -> None:
     plain.faults.add(MAYA, fault)
     error_of(await run(plain, tmp_path, retries=2))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ayon_async.devserver import DevServer
-from ayon_async.devserver.faults import Busy, Corrupt, Drop, IgnoresRange, Slow, Status
+from ayon_async.devserver.faults import Busy, Corrupt, Drop, IgnoresRange, Slow, Status, TooLong
 from ayon_async.progress import ENDED, ItemProgress, Phase, Snapshot
 from transfer_bench import MAYA, archive, assert_right, break_with, offering, path_of, run, soon
 
@@ -128,6 +128,16 @@ async def test_a_restart_is_declared(tmp_path: Path, attested: bool) -> None:
     assert again
     assert again[0].bytes_done < SIZE
     assert all(("sha256" if attested else "data.bin") in state.reason for state in again)
+
+
+async def test_what_comes_beyond_the_end_takes_nothing_back(tmp_path: Path) -> None:
+    watcher = Watcher()
+    async with DevServer(offering({"maya": CONTENT})) as dev:
+        break_with(dev, Drop(SIZE - 10_000), TooLong(200_000))
+        assert_right(await run(dev, tmp_path, progress=watcher), tmp_path, {"maya": CONTENT})
+    check(watcher)
+    assert watcher.last.items[0].received > SIZE
+    assert watcher.last.items[0].bytes_done == SIZE
 
 
 async def test_a_server_that_ignores_ranges_is_a_declared_restart(tmp_path: Path) -> None:

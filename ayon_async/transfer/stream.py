@@ -32,7 +32,6 @@ from ayon_async.urls import origin, redact
 
 _SHORT_READ = 1 << 16
 _BREATH = 0.01
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BUSY = frozenset({429, 503})
 _WEB_PAGES = frozenset({"text/html", "application/xhtml+xml"})
 
@@ -189,7 +188,7 @@ def _check(response: aiohttp.ClientResponse, source: Source, line: Line, *, rang
 
 def _refusal(response: aiohttp.ClientResponse, source: Source, line: Line) -> Exception:
     status, where = response.status, redact(source.location)
-    if status in _AGAIN:
+    if backoff.may_mend(status):
         retry_after = response.headers.get("Retry-After")
         seconds = backoff.seconds_of(retry_after)
         wish = "" if seconds is None else f" and wants to be left alone for {seconds:,.0f} s"
@@ -270,15 +269,14 @@ async def _read(response: aiohttp.ClientResponse, part: Part, piece: Piece, line
         _limit_kernel(response, pacer.buffer)
     try:
         while piece.end is None or piece.position < piece.end:
-            data = await content.readany()
+            data = await _next(content)
             if not data:
                 break
             pause = pacer.took(len(data))
-            line.entry.add(len(data))
-            if piece.end is not None and len(data) > piece.end - piece.position:
-                # What lies behind our end is another connection's: the end has moved, or the server sends too much.
-                line.entry.have(line.entry.state.bytes_done - len(data) + piece.end - piece.position)
-                data = data[: piece.end - piece.position]
+            # What lies behind our end is another connection's: the end has moved, or the server sends too much.
+            ours = data if piece.end is None else data[: piece.end - piece.position]
+            line.entry.add(len(data), len(ours))
+            data = ours
             piece.position += len(data)
             await line.writer.take(piece.position - len(data), data)
             if piece.end is None and line.expected is not None and piece.position > line.expected:
@@ -298,6 +296,20 @@ async def _read(response: aiohttp.ClientResponse, part: Part, piece: Piece, line
         line.entry.set(size=part.size)
     elif piece.position < piece.end:
         raise _truncated(str(response.url), piece)
+
+
+async def _next(content: aiohttp.StreamReader) -> bytes:
+    """What came next; where the connection broke, what had come before that and was not taken yet goes first."""
+    error = content.exception()
+    if error is None:
+        return await content.readany()
+    # With its exception set aiohttp would keep those bytes to itself.
+    content.set_exception(None)  # type: ignore[arg-type]
+    data = content.read_nowait()
+    if not data:
+        raise error
+    content.set_exception(error)
+    return data
 
 
 def _limit_kernel(response: aiohttp.ClientResponse, size: int) -> None:
