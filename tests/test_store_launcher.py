@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import ayon_async.store
-from ayon_async import BundleChoice, fs
+from ayon_async import BundleChoice, Store, fs
 from ayon_async.devserver import Bundle, DevServer, addon, zip_bytes
 from launcher_rules import addon_is_installed, check_entry, check_progress, package_is_installed
 from studios import (
@@ -113,6 +113,8 @@ async def test_records_that_an_archive_brings_along_do_not_count(tmp_path: Path)
         assert states(await synced(dev, tmp_path)) == {MAYA: "installed"}
         check_progress(tmp_path / FOLDERS[MAYA])
         assert states(await synced(dev, tmp_path)) == {MAYA: "up_to_date"}
+        [checked] = await Store.at(tmp_path).verify()
+        assert (checked.state, checked.problems) == ("intact", ())
 
 
 async def test_an_archive_with_a_folder_in_a_records_place_fails_alone(tmp_path: Path) -> None:

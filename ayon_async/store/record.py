@@ -18,6 +18,7 @@ from ayon_async.report import Verification
 
 PROGRESS_FILE = "dist_progress.json"
 RECORD_FILE = ".ayon-async.json"
+RECORDS = frozenset({PROGRESS_FILE, RECORD_FILE})
 FORMAT = 1
 
 
@@ -151,10 +152,13 @@ def write_records(folder: Path, record: Record, files: list[File], started: str,
     Raises:
         OSError: They can't be written.
     """
-    kept = Inventory(**{name: getattr(record, name) for name in record.__struct_fields__}, files=files)
+    # An archive may hold something of a record's name; ours counts.
+    files = [file for file in files if file.path not in RECORDS]
+    links = tuple((path, target) for path, target in record.links if path not in RECORDS)
+    fields = {name: getattr(record, name) for name in record.__struct_fields__}
+    kept = Inventory(**{**fields, "links": links}, files=files)
     progress = Progress("done", uuid.uuid4().hex, record.checksum, record.checksum_algorithm, started, now())
     for name, content in ((RECORD_FILE, kept), (PROGRESS_FILE, progress)):
-        # An archive may hold a file of this name; ours counts.
         fs.remove(folder / name)
         fs.write_new(folder / name, msgspec.json.encode(content), mode)
     fs.flush_folder(folder)

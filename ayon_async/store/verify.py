@@ -21,9 +21,8 @@ from ayon_async import fs
 from ayon_async.deflate import crc32
 from ayon_async.item import Item
 from ayon_async.store.listing import Installed
-from ayon_async.store.record import PROGRESS_FILE, RECORD_FILE, File, Inventory, read_inventory
+from ayon_async.store.record import PROGRESS_FILE, RECORD_FILE, RECORDS, File, Inventory, read_inventory
 
-_RECORDS = frozenset({PROGRESS_FILE, RECORD_FILE})
 _CACHE = "__pycache__"
 _READ = 1 << 20
 _BATCH = 64
@@ -261,7 +260,7 @@ def _links(folder: Path, inventory: Inventory) -> Iterator[Problem]:
 
 
 def _extras(folder: Path, inventory: Inventory) -> Iterator[Problem]:
-    known = {file.path for file in inventory.files} | {path for path, _ in inventory.links} | _RECORDS
+    known = {file.path for file in inventory.files} | {path for path, _ in inventory.links} | RECORDS
     for path in _entries(fs.long_path(folder), ""):
         # Python 2 keeps its byte code right beside the source.
         is_byte_code = path.endswith((".pyc", ".pyo")) and path[:-1] in known
