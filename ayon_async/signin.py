@@ -14,12 +14,14 @@ import webbrowser
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-
-from aiohttp import web
+from typing import TYPE_CHECKING
 
 from ayon_async.credentials import Credentials
 from ayon_async.errors import AyonAsyncError, LoginFailed, NotSignedIn
 from ayon_async.server import AyonServer
+
+if TYPE_CHECKING:  # a server is needed for the browser's answer only, and takes memory
+    from aiohttp import web
 
 BROWSER_SECONDS = 180.0
 _PORT_TRIES = 10
@@ -156,6 +158,8 @@ async def sign_out(server: AyonServer, credentials: Credentials) -> SignedOut:
 @asynccontextmanager
 async def _listening(server: AyonServer, answer: asyncio.Future[SignedIn]) -> AsyncIterator[int]:
     """Take the one answer on a port of the loopback interface."""
+    from aiohttp import web
+
     taken = False
 
     async def respond(request: web.BaseRequest) -> web.Response:
@@ -226,6 +230,8 @@ _PAGE = """<!doctype html>
 
 def _page(status: int, title: str, text: str) -> web.Response:
     """What the browser shows; the token goes from its address line and history."""
+    from aiohttp import web
+
     body = _PAGE.format(title=html.escape(title), text=html.escape(text))
     headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "Connection": "close"}
     return web.Response(status=status, text=body, content_type="text/html", headers=headers)

@@ -59,6 +59,9 @@ def _tray(setup: Setup, log_to: Callable[[Path], None]) -> command.Answer:
 
 def _show(setup: Setup, log_file: Path) -> command.Answer:
     """Show the tray, or the one that is there already."""
+    # Before Qt: PySide6 reads the source of whatever is imported after it, in time and memory.
+    import ayon_async.watch.sso
+    import ayon_async.watch.watch  # noqa: F401
     from ayon_async.tray.ready import need_tray
     from ayon_async.watch.single import Instance, raise_first
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import linecache
 import logging
 import os
 import signal
@@ -62,6 +63,7 @@ def run_tray(setup: Setup, instance: Instance, log_file: Path) -> None:
     Raises:
         Exception: Whatever fault ended the watch.
     """
+    linecache.clearcache()  # PySide6 has read the source of every module that was imported after it
     qInstallMessageHandler(_QtLog())
     application = _Application(["ayon-async"])
     application.setApplicationName("ayon-async")

@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QPushButton,
+    QSizePolicy,
     QTabWidget,
     QVBoxLayout,
     QWidget,
@@ -24,8 +25,10 @@ from PySide6.QtWidgets import (
 from ayon_async.errors import AyonAsyncError, LoginFailed, NotSignedIn
 from ayon_async.settings import Place
 from ayon_async.signin import SignedIn
-from ayon_async.tray.rows import QuietLabel, is_dark
+from ayon_async.tray.page import in_words
+from ayon_async.tray.rows import QuietLabel
 from ayon_async.tray.tasks import Tasks
+from ayon_async.tray.theme import is_dark
 from ayon_async.watch.servers import remembered_servers
 from ayon_async.watch.setup import Setup
 from ayon_async.watch.sso import Found, browser_sign_in, find_server, keep, key_sign_in, password_sign_in
@@ -55,7 +58,7 @@ class SignInDialog(QDialog):
         self._looking: asyncio.Task[None] | None = None
         self._working: asyncio.Task[None] | None = None
         self.setWindowTitle("Sign in to AYON")
-        self.setMinimumWidth(460)
+        self.setMinimumWidth(480)
         self._server, self._answer = QComboBox(), QuietLabel()
         self._ways = QTabWidget()
         self._name, self._password, self._key = QLineEdit(), QLineEdit(), QLineEdit()
@@ -82,6 +85,9 @@ class SignInDialog(QDialog):
             field.setEchoMode(QLineEdit.EchoMode.Password)
         for label in (self._answer, self._message):
             label.setWordWrap(True)
+            as_high_as_its_text = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+            as_high_as_its_text.setHeightForWidth(True)
+            label.setSizePolicy(as_high_as_its_text)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._answer.setAccessibleName("What the server answers")
         self._message.setAccessibleName("Result")
@@ -92,8 +98,10 @@ class SignInDialog(QDialog):
         self._ways.addTab(_form(("&User", self._name), ("&Password", self._password)), "Password")
         self._ways.addTab(_form(("API &key", self._key)), "API key")
         self._ways.addTab(_browser_page(), "Browser")
-        self._go.setDefault(True)
         self._buttons.addButton(self._go, QDialogButtonBox.ButtonRole.AcceptRole)
+        for button in self._buttons.buttons():
+            button.setAutoDefault(button is self._go)  # type: ignore[attr-defined]
+        self._go.setDefault(True)
         outer = QVBoxLayout(self)
         outer.setSpacing(12)
         outer.setContentsMargins(18, 18, 18, 16)
@@ -118,7 +126,7 @@ class SignInDialog(QDialog):
         self._buttons.rejected.connect(self.reject)
 
     def sizeHint(self) -> QSize:
-        return super().sizeHint().expandedTo(QSize(460, 360))
+        return super().sizeHint().expandedTo(QSize(480, 390))
 
     # --- which server -----------------------------------------------------------------------------------------------
 
@@ -154,7 +162,7 @@ class SignInDialog(QDialog):
         try:
             self._found = await find_server(self._setup, self._server.currentText())
         except AyonAsyncError as error:
-            self._say(self._answer, _in_words(error), bad=True)
+            self._say(self._answer, in_words(error), bad=True)
         else:
             self._say(self._answer, f"AYON {self._found.version} at {self._found.url}")
 
@@ -180,7 +188,7 @@ class SignInDialog(QDialog):
             signed_in = await self._ask(self._found.url)
             await keep(self._setup, self._found.url, signed_in)
         except AyonAsyncError as error:
-            self._tell(_in_words(error), bad=True)
+            self._tell(in_words(error), bad=True)
             self._set_busy(False)
             if field is not None and isinstance(error, LoginFailed | NotSignedIn):
                 field.setFocus()
@@ -224,19 +232,23 @@ class SignInDialog(QDialog):
         self._server.setEnabled(not busy and self._setup.settings.origin("server").place is not Place.LOCKED)
 
     def _tell(self, text: str, *, bad: bool = False) -> None:
-        self._say(self._message, text, bad=bad)
         self._message.setVisible(bool(text))
+        self._say(self._message, text, bad=bad)
 
     def _say(self, label: QuietLabel, text: str, *, bad: bool = False) -> None:
         label.setText(text)
         label.show_in(QColor("#ff8a80" if is_dark(self.palette()) else "#b3261e") if bad else None)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Grow where a text has more lines than before; Qt does not by itself."""
+        layout = self.layout()
+        if layout is not None and self.isVisible():
+            layout.activate()
+            self.resize(self.width(), max(self.height(), layout.totalHeightForWidth(self.width())))
 
 
 _WAITING = "Sign in on the page that your browser shows. This waits for it for three minutes."
-
-
-def _in_words(error: AyonAsyncError) -> str:
-    return f"{error.message} {error.hint}".strip()
 
 
 def _form(*rows: tuple[str, QWidget]) -> QWidget:

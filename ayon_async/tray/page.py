@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ayon_async.errors import AyonAsyncError
 from ayon_async.item import Item
 from ayon_async.progress import ItemProgress, Phase, Snapshot
 from ayon_async.text import counted, size_text
@@ -231,7 +232,13 @@ def _row(item: ItemProgress, snapshot: Snapshot, log_file: Path | None) -> Row:
 
 def _reason(item: ItemProgress) -> str:
     error = item.report.error if item.report is not None else None
-    return item.reason if error is None else f"{error.message} {error.hint}".rstrip()
+    return item.reason if error is None else in_words(error)
+
+
+def in_words(error: AyonAsyncError) -> str:
+    """What happened and what to do, as sentences."""
+    message = error.message if error.message.endswith((".", "!", "?", "…")) else f"{error.message}."
+    return f"{message} {error.hint}".rstrip()
 
 
 def _details(item: ItemProgress, snapshot: Snapshot, log_file: Path | None) -> str:

@@ -27,13 +27,6 @@ _GOOD, _BAD = "#2e9e5b", "#e5383b"
 _VERSION, _SPEED, _BAR = 15, 10, 140  # characters, characters, pixels
 
 
-def is_dark(palette: QPalette) -> bool:
-    """Whether text is lighter than what it stands on."""
-    return (
-        palette.color(QPalette.ColorRole.WindowText).lightness() > palette.color(QPalette.ColorRole.Window).lightness()
-    )
-
-
 class Bar(QProgressBar):
     """A progress bar that looks the same on every desktop; a screen reader takes it for what it is.
 

@@ -6,8 +6,6 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication
 
-from ayon_async.tray.rows import is_dark
-
 _ROLES = {
     QPalette.ColorRole.Window: "#2b2b2e",
     QPalette.ColorRole.WindowText: "#ececec",
@@ -31,6 +29,13 @@ _ROLES = {
 }
 _FAINT = "#7b7b80"
 _WRITTEN = (QPalette.ColorRole.WindowText, QPalette.ColorRole.Text, QPalette.ColorRole.ButtonText)
+
+
+def is_dark(palette: QPalette) -> bool:
+    """Whether text is lighter than what it stands on."""
+    return (
+        palette.color(QPalette.ColorRole.WindowText).lightness() > palette.color(QPalette.ColorRole.Window).lightness()
+    )
 
 
 def follow_desktop(application: QApplication) -> None:

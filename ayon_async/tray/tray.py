@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QSettings, Qt, QTimer, QUrl
 from PySide6.QtGui import QDesktopServices
@@ -15,23 +16,24 @@ from ayon_async.errors import AyonAsyncError
 from ayon_async.report import SyncReport
 from ayon_async.settings import Place
 from ayon_async.tray.bridge import Bridge
-from ayon_async.tray.dialog import SignInDialog
 from ayon_async.tray.mark import Mark, mark_of
 from ayon_async.tray.menu import Circumstances, Entry, menu_of
 from ayon_async.tray.menuview import MenuView
-from ayon_async.tray.page import about_text, page_of
 from ayon_async.tray.paint import icon_of
 from ayon_async.tray.tasks import Tasks
-from ayon_async.tray.window import Actions, Window
 from ayon_async.watch import autostart
 from ayon_async.watch.describe import failure_text, status_line, update_text
 from ayon_async.watch.state import Mood, Update, WatchState
 
+if TYPE_CHECKING:  # windows, of which most people seldom see one, are imported when they are opened
+    from ayon_async.tray.dialog import SignInDialog
+    from ayon_async.tray.window import Window
+
 _BUSY = (Mood.CHECKING, Mood.WORKING)
 _TICK = 100  # milliseconds
 _SLOW = 5  # ticks between changes of what goes over the desktop's bus
-# As long as the desktop wants. With a number of milliseconds Qt would, for so long, also show the notification's text in
-# place of the tooltip, and its picture in place of the icon: what they say would not be so any more.
+# As long as the desktop wants. With a number of milliseconds Qt would, for so long, also show the notification's text
+# in place of the tooltip, and its picture in place of the icon: what they say would not be so any more.
 _SHOWN = -1
 
 _WITHOUT_FOCUS = Qt.WidgetAttribute.WA_ShowWithoutActivating
@@ -70,10 +72,7 @@ class Tray(QObject):
         self._icon = QSystemTrayIcon(self)
         self._menu = QMenu()
         self._menu_view = MenuView(self._menu, self._chosen)
-        actions = Actions(self._watch.check_now, self._pause, self.sign_in, quit)
-        # Not a setting: nothing but where the window stood.
-        remembered = QSettings(str(self._watch.setup.folders.config / "window.ini"), QSettings.Format.IniFormat)
-        self._window = Window(actions, self._menu, remembered, has_tray=self._has_tray)
+        self._window: Window | None = None  # made when it is first opened
         self._connect()
         self._show_all(self._bridge.state)
         if self._has_tray:
@@ -89,14 +88,13 @@ class Tray(QObject):
         self._bridge.failed.connect(self._failed)
         self._icon.activated.connect(self._activated)
         self._icon.messageClicked.connect(lambda: self._message_leads_to())
-        self._window.opened.connect(self._window_opened)
-        self._window.closed.connect(self._window_closed)
 
     def close(self) -> None:
         """Take everything from the screen."""
         self._timer.stop()
-        self._window.hide()
         self._icon.hide()
+        if self._window is not None:
+            self._window.hide()
         for dialog in (self._dialog, self._about):
             if dialog is not None:
                 dialog.reject()
@@ -120,8 +118,8 @@ class Tray(QObject):
         state = self._bridge.state
         if self._ticks % _SLOW == 0 or state.mood is not self._shown.mood:
             self._show_all(state)
-        elif self._window.isVisible():
-            self._window.show_page(page_of(state, self._log_file))
+        else:
+            self._show_page(state)
 
     def _show_all(self, state: WatchState) -> None:
         self._shown = state
@@ -132,12 +130,17 @@ class Tray(QObject):
         if line != self._icon.toolTip():
             self._icon.setToolTip(line)
         self._menu_view.show_entries(menu_of(state, self._circumstances()))
-        if self._window.isVisible():
-            self._window.show_page(page_of(state, self._log_file))
+        self._show_page(state)
         if state.mood is Mood.SIGNED_OUT:
             self._ask_to_sign_in()
         elif state.user is not None:
             self._asked = False
+
+    def _show_page(self, state: WatchState) -> None:
+        if self._window is not None and self._window.isVisible():
+            from ayon_async.tray.page import page_of
+
+            self._window.show_page(page_of(state, self._log_file))
 
     def _circumstances(self) -> Circumstances:
         origins = self._watch.setup.settings.origins
@@ -148,11 +151,20 @@ class Tray(QObject):
 
     def open_window(self) -> None:
         """Show the window before all others."""
+        if self._window is None:
+            from ayon_async.tray.window import Actions, Window
+
+            actions = Actions(self._watch.check_now, self._pause, self.sign_in, self._quit)
+            # Not a setting: nothing but where the window stood.
+            remembered = QSettings(str(self._watch.setup.folders.config / "window.ini"), QSettings.Format.IniFormat)
+            self._window = Window(actions, self._menu, remembered, has_tray=self._has_tray)
+            self._window.opened.connect(self._window_opened)
+            self._window.closed.connect(self._window_closed)
         self._window.come_forward()
 
     def _window_opened(self) -> None:
         self._watch.watched = True
-        self._window.show_page(page_of(self._bridge.state, self._log_file))
+        self._show_page(self._bridge.state)
 
     def _window_closed(self) -> None:
         self._watch.watched = False
@@ -210,6 +222,8 @@ class Tray(QObject):
 
     def _show_about(self) -> None:
         if self._about is None:
+            from ayon_async.tray.page import about_text
+
             self._about = QMessageBox(
                 QMessageBox.Icon.NoIcon, "About AYON addons", about_text(self._watch.setup, self._log_file)
             )
@@ -244,6 +258,8 @@ class Tray(QObject):
 
     def _sign_in_dialog(self) -> SignInDialog:
         if self._dialog is None:
+            from ayon_async.tray.dialog import SignInDialog
+
             error = self._bridge.state.error
             why = error.message if error is not None and self._bridge.state.mood is Mood.SIGNED_OUT else ""
             self._dialog = SignInDialog(self._watch.setup, self._tasks, why)

@@ -32,7 +32,8 @@ from PySide6.QtWidgets import (
 from ayon_async.tray.mark import Mark
 from ayon_async.tray.page import Page, Trouble
 from ayon_async.tray.paint import COLOURS, icon_of, picture
-from ayon_async.tray.rows import Bar, QuietLabel, Rows, is_dark
+from ayon_async.tray.rows import Bar, QuietLabel, Rows
+from ayon_async.tray.theme import is_dark
 
 _GEOMETRY = "geometry"
 _GAP = 12  # pixels below the box
