@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import random
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +136,24 @@ async def test_what_failed_its_checksum_is_never_what_is_installed(
             report = await run(dev, tmp_path, jobs=4)
             assert_right(report, tmp_path)
             assert item_of(report, "maya 1.0.0").source == dev.url + MAYA
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody can exchange an open file there")
+async def test_what_is_unpacked_is_the_file_that_is_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evil = zip_bytes({name: data[::-1] for name, data in MEMBERS.items()})
+    reader, exchanged = Part.reader, []
+
+    def exchange(part: Part) -> Arrival:
+        part.path.unlink()
+        part.path.write_bytes(evil)
+        exchanged.append(part)
+        return reader(part)
+
+    monkeypatch.setattr(Part, "reader", exchange)
+    async with DevServer(offering({"maya": CONTENT}, attested=True)) as dev:
+        dev.faults.add(MAYA, Slow(2_000_000))
+        assert_right(await run(dev, tmp_path, jobs=4), tmp_path)
+    assert exchanged
 
 
 async def test_what_was_put_together_wrongly_is_unpacked_anew(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Set
@@ -126,7 +127,10 @@ class Part:
         """For a reader that begins before all is here; the size has to be known. There is one at a time."""
         assert self.size is not None
         with _explained(self.path):
-            file = os.fdopen(fs.open_to_read(self.path), "rb", buffering=0)  # for a position of its own
+            # The very file that is hashed, whatever the name means by now. Windows needs a position of its own for it,
+            # and lets nobody exchange a file that is open.
+            fd = fs.open_to_read(self.path) if sys.platform == "win32" else os.dup(self.file.fileno())
+            file = os.fdopen(fd, "rb", buffering=0)
         self._arrival = Arrival(file, self.size)
         self._arrival.put(self.done)
         return self._arrival
