@@ -291,6 +291,15 @@ async def test_a_limit_holds_the_sum(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert 0.9 * rate <= speed <= 1.1 * rate, name
 
 
+@pytest.mark.parametrize(("count", "size"), [(24, 60_000), (3, 480_000)])
+async def test_a_low_limit_holds_for_small_archives_and_few(tmp_path: Path, count: int, size: int) -> None:
+    contents = {f"addon{number}": archive(str(number), size) for number in range(count)}
+    async with DevServer(offering(contents)) as dev:
+        took = await seconds(run(dev, tmp_path, jobs=8, rate=480_000))
+    ideal = count * size / 480_000
+    assert 0.9 * ideal <= took <= 1.2 * ideal
+
+
 def speed_of(curve: list[tuple[float, int]]) -> float:
     """Bytes a second, from the first ones to the last."""
     whole = curve[-1][1]

@@ -18,6 +18,7 @@ from ayon_async.devserver import Bundle, DevServer
 from ayon_async.devserver.faults import Drop, Link, NewETag, Silence, Slow
 from ayon_async.errors import StoreFull
 from ayon_async.http import Timeouts
+from ayon_async.transfer.part import Part, Validator
 from studios import leftovers, platform_package, studio
 from transfer_bench import (
     MAYA,
@@ -79,6 +80,28 @@ async def test_another_run_goes_on(dev: DevServer, tmp_path: Path) -> None:
     assert_right(report, tmp_path, {"maya": CONTENT})
     assert [record.range for record in downloads(dev)] == [f"bytes={HALF}-"]
     assert report.bytes_downloaded == SIZE - HALF
+
+
+async def test_several_connections_ask_for_nothing_twice(tmp_path: Path) -> None:
+    content = archive("maya", 4_000_000)
+    async with DevServer(offering({"maya": content}, attested=True)) as dev:
+        await interrupted(dev, tmp_path, after=500_000)
+        dev.faults.add(MAYA, Slow(500_000))
+        assert_right(await run(dev, tmp_path, jobs=8), tmp_path, {"maya": content})
+        assert len(downloads(dev)) >= 4
+        assert asked(dev) == 3_500_000
+
+
+def test_what_was_written_is_known_to_the_next_run(tmp_path: Path) -> None:
+    path = tmp_path / "x.part"
+    part = Part(path, set())
+    part.size, part.validator = MIB, Validator("http://a.example/x", '"1"')
+    for start in (0, 500_000, 700_000):
+        part.write([(start, bytes(100_000))])
+        again = Part(path, set())
+        assert again.done == part.done
+        again.close()
+    part.close()
 
 
 async def test_another_run_starts_over_where_the_archive_changed(plain: DevServer, tmp_path: Path) -> None:

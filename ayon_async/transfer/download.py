@@ -30,7 +30,11 @@ from ayon_async.urls import redact
 SMALLEST_SPLIT = 256 * 1024
 """Bytes that are worth a connection of their own."""
 _SMALLEST_SHARE = 1 << 20
-_WORTH_SECONDS = 0.25
+"""Bytes to ask for at once where there is more than a few times that."""
+_WORTH_SECONDS = 0.4
+"""Work that another connection should take over from an archive's first one, which was asked for all of it."""
+_STUCK_SECONDS = 3.0
+"""Work that another connection should take over from one that was asked for a share, and would be asked for twice."""
 _WORTH_AHEAD = 16 << 20
 """Bytes of an archive that is worth being read before it is whole."""
 _SLOW = 1.0
@@ -307,7 +311,10 @@ class Download:
             return None
         if self._part.done.spans:
             self._pieced = True
-        piece = Piece.of(*self._share(*gaps[0]))
+        start, end = gaps[0]
+        if end is not None and self._part.done.spans and self._can_split:
+            start, end = self._share(start, end)
+        piece = Piece.of(start, end)
         self._pieces.append(piece)
         return piece
 
@@ -332,11 +339,11 @@ class Download:
             taken = taken.add(piece.start, size if piece.end is None else piece.end)
         return taken.missing(size)
 
-    def _share(self, start: int, end: int | None) -> tuple[int, int | None]:
-        """How much of a gap to ask for at once: what is asked for in vain is the more, the more is taken back later."""
-        if end is None or not self._part.done.spans or not self._can_split:
-            return start, end
-        return start, min(end, start + max(_SMALLEST_SHARE, (end - start) // self._means.pacer.climb.most))
+    def _share(self, start: int, end: int) -> tuple[int, int]:
+        """How much of a gap to ask for at once: what is taken back later comes in vain for a while."""
+        rest = end - start
+        share = max(SMALLEST_SPLIT, rest // self._means.pacer.climb.most, min(_SMALLEST_SHARE, rest // 4))
+        return start, end if rest < share + SMALLEST_SPLIT else start + share
 
     async def _stream(self, piece: Piece) -> None:
         source, pacer, origins = self._source, self._means.pacer, self._means.origins
@@ -373,14 +380,14 @@ class Download:
 
     def start_helper(self) -> None:
         """Let another connection, which the caller has taken from the pacer, bring the largest rest."""
-        rest = self._end() or max(self._spare(), key=lambda gap: gap[1] - gap[0])
+        end = self._end()
+        rest = end or max(self._spare(), key=lambda gap: gap[1] - gap[0])
         self._wants_end = False
         taken_from = next((piece for piece in self._pieces if piece.end == rest[1]), None)
         if taken_from is not None:
             taken_from.end = rest[0]
         self._pieced = True
-        share = rest if taken_from is not None else self._share(*rest)
-        piece = Piece.of(*share, split=True)
+        piece = Piece.of(*(end or self._share(*rest)), split=True)
         self._pieces.append(piece)
         task = asyncio.create_task(self._help(piece))
         self._helpers.add(task)
@@ -421,7 +428,7 @@ class Download:
 
 
 def _second_half(piece: Piece) -> tuple[int, int] | None:
-    if piece.end is None or piece.seconds_left < _WORTH_SECONDS:
+    if piece.end is None or piece.seconds_left < (_WORTH_SECONDS if piece.is_open else _STUCK_SECONDS):
         return None
     middle = piece.end - (piece.end - piece.position) // 2
     return (middle, piece.end) if piece.end - middle >= SMALLEST_SPLIT else None

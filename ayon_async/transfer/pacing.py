@@ -19,7 +19,8 @@ _BURST = 0.1
 """Seconds of a limited rate that may be made up for after a pause."""
 _IN_KERNEL = 0.1
 """Seconds of a limited rate that may wait in the operating system's buffers, all connections together."""
-_SMALLEST_BUFFER = 8192
+_SMALLEST_BUFFER = 49152
+"""Bytes; with fewer a sender whose segments are large, as over loopback, waits for room that never comes."""
 _LINE_UP = 0.03
 """Seconds that the first ones wait, so that the largest is among them."""
 

@@ -10,7 +10,6 @@ import contextlib
 import os
 import sys
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Set
 from email.utils import formatdate
 from pathlib import Path
@@ -24,8 +23,6 @@ from ayon_async.errors import StoreError
 from ayon_async.transfer.arrival import Arrival
 from ayon_async.transfer.ranges import Ranges
 
-SAVE_BYTES = 1 << 20
-SAVE_SECONDS = 2.0
 _READ = 1 << 20
 _READS = 4
 """Times `_READ` that one write may hash of what came out of order, so that it keeps up but no write takes long."""
@@ -95,7 +92,6 @@ class Part:
         self._algorithms = algorithms
         self._sidecar = path.with_suffix(".json")
         self._lock = threading.Lock()
-        self._saved = (time.monotonic(), 0)
         with _explained(path):
             self.file: BinaryIO = os.fdopen(fs.open_part(path), "r+b", buffering=0)
         self.done = Ranges()
@@ -116,7 +112,6 @@ class Part:
         there = os.fstat(self.file.fileno()).st_size
         if kept.size >= 0 and (not done.spans or done.spans[-1][1] <= min(there, kept.size)):
             self.done, self.size, self.validator = done, kept.size, kept.validator
-            self._saved = time.monotonic(), done.total
 
     @property
     def complete(self) -> bool:
@@ -140,13 +135,12 @@ class Part:
         self.end_reader()
         self.done, self.size, self.validator, self.resumed = Ranges(), None, None, False
         self._hashed, self._hasher = 0, Hasher(*self._algorithms)
-        self._saved = time.monotonic(), 0
         with _explained(self.path):
             fs.remove(self._sidecar)
             self.file.truncate(0)
 
     def write(self, chunks: Iterable[tuple[int, bytes | bytearray]]) -> None:
-        """Write bytes, each at its position; hash what is next in order, and keep the sidecar up to date."""
+        """Write bytes, each at its position, and note that they are there; hash what is next in order."""
         for start, data in sorted(chunks, key=lambda chunk: chunk[0]):
             with _explained(self.path):
                 fs.write_at(self.file.fileno(), data, start, self._lock)
@@ -154,9 +148,7 @@ class Part:
             if start == self._hashed:
                 self._hasher.update(data)
                 self._hashed += len(data)
-        when, total = self._saved
-        if self.complete or self.done.total - total >= SAVE_BYTES or time.monotonic() - when >= SAVE_SECONDS:
-            self.save()
+        self.save()
         if self._arrival is not None:
             self._arrival.put(self.done)
         for _ in range(_READS):
@@ -164,13 +156,12 @@ class Part:
                 break
 
     def save(self) -> None:
-        """Bring the sidecar up to date, where there is enough to be worth one."""
+        """Bring the sidecar up to date, where there is anything that another run could go on with."""
         if self.size is None or self.validator is None or not self.done.spans:
             return
         content = _Sidecar(self.size, list(self.done.spans), self.validator)
         with _explained(self.path):
             fs.write_atomic(self._sidecar, msgspec.json.encode(content), 0o600, flushed=False)
-        self._saved = time.monotonic(), self.done.total
 
     def catch_up(self) -> bool:
         """Hash up to 1 MiB that is on disk and next in order; False when there is no such byte."""

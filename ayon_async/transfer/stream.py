@@ -82,6 +82,7 @@ class Piece:
         end: Where to stop; None until the size is known. It may become smaller while bytes come.
         split: Whether it is brought by a further connection, besides the archive's own.
         since: When the work on it began, by the monotonic clock.
+        is_open: Whether it was asked for without an end, as the whole archive is.
     """
 
     start: int
@@ -89,6 +90,7 @@ class Piece:
     end: int | None
     split: bool
     since: float
+    is_open: bool = False
 
     @classmethod
     def of(cls, start: int, end: int | None, *, split: bool = False) -> Piece:
@@ -238,6 +240,7 @@ async def _begin_whole(
     if ranged or part.done.spans:
         await line.start_over("the archive on the server changed, or the server can't go on in the middle of it")
     piece.end = part.size = length
+    piece.is_open = True
     part.validator = validator
     if length is not None:
         line.entry.set(size=length)
@@ -281,10 +284,10 @@ async def _read(response: aiohttp.ClientResponse, part: Part, piece: Piece, line
             await line.writer.take(piece.position - len(data), data)
             if piece.end is None and line.expected is not None and piece.position > line.expected:
                 break  # without a declared length it might go on for ever
-            if piece.position == piece.end or content.at_eof():
-                continue  # who comes next will wait
-            if len(data) < _SHORT_READ:
+            ended = piece.position == piece.end or content.at_eof()
+            if len(data) < _SHORT_READ and not ended:
                 pause = max(pause, _BREATH)
+            # Also at its end a piece waits for what it took: small archives come in one go.
             if pause > 0:
                 await _pause(response, pause)
     finally:

@@ -7,10 +7,12 @@ import time
 from concurrent.futures import Executor
 
 from ayon_async.threads import ended
-from ayon_async.transfer.part import SAVE_SECONDS, Part
+from ayon_async.transfer.part import Part
 
 CHUNK = 1 << 20
 """Bytes that go to a thread in one hop: smaller ones cost more in hops than in hashing and writing."""
+_SECONDS = 2.0
+"""How long bytes are collected at the most."""
 _AHEAD = CHUNK // 2
 """Bytes that are collected while a chunk is written: with it they are what a killed process loses."""
 
@@ -67,7 +69,7 @@ class Writer:
 
     @property
     def _is_due(self) -> bool:
-        return self._size >= CHUNK or time.monotonic() - self._since >= SAVE_SECONDS
+        return self._size >= CHUNK or time.monotonic() - self._since >= _SECONDS
 
     def _begin(self) -> None:
         chunks = list(self._buffers.values())
