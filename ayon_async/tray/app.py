@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QApplication
 
 import qasync  # isort: skip
 
-from ayon_async.errors import UsageError
+from ayon_async.errors import AyonAsyncError, UsageError
 from ayon_async.tray.bridge import Bridge
 from ayon_async.tray.mark import Mark
 from ayon_async.tray.paint import icon_of
@@ -38,6 +38,10 @@ _LEVELS = {
     QtMsgType.QtCriticalMsg: logging.WARNING,
     QtMsgType.QtFatalMsg: logging.DEBUG,
 }
+
+
+class DisplayLost(AyonAsyncError):
+    """The screen is gone, and Qt's event loop with it."""
 
 
 class _Application(QApplication):
@@ -74,7 +78,15 @@ def run_tray(setup: Setup, instance: Instance, log_file: Path) -> None:
     follow_desktop(application)
     application.setWindowIcon(icon_of(Mark()))
     with qasync.QEventLoop(application) as loop:
-        loop.run_until_complete(_main(application, setup, instance, log_file))
+        main = loop.create_task(_main(application, setup, instance, log_file))
+        try:
+            loop.run_until_complete(main)
+        except RuntimeError as error:
+            if main.done():
+                raise
+            raise DisplayLost(
+                "The desktop ended the tray's connection to the display.", "Start the tray again."
+            ) from error
 
 
 async def _main(application: _Application, setup: Setup, instance: Instance, log_file: Path) -> None:

@@ -63,7 +63,7 @@ class SignInDialog(QDialog):
         self._ways = QTabWidget()
         self._name, self._password, self._key = QLineEdit(), QLineEdit(), QLineEdit()
         self._message = QuietLabel()
-        self._buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel)
+        self._buttons = QDialogButtonBox()
         self._go = QPushButton("Sign in")
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
@@ -94,10 +94,10 @@ class SignInDialog(QDialog):
 
         head = QFormLayout()
         head.addRow("&Server", self._server)
-        head.addRow("", self._answer)
         self._ways.addTab(_form(("&User", self._name), ("&Password", self._password)), "Password")
         self._ways.addTab(_form(("API &key", self._key)), "API key")
         self._ways.addTab(_browser_page(), "Browser")
+        self._buttons.addButton("Cancel", QDialogButtonBox.ButtonRole.RejectRole)
         self._buttons.addButton(self._go, QDialogButtonBox.ButtonRole.AcceptRole)
         for button in self._buttons.buttons():
             button.setAutoDefault(button is self._go)  # type: ignore[attr-defined]
@@ -111,6 +111,7 @@ class SignInDialog(QDialog):
             note.setWordWrap(True)
             outer.addWidget(note)
         outer.addLayout(head)
+        outer.addWidget(self._answer)
         outer.addWidget(self._ways)
         outer.addWidget(self._message)
         outer.addStretch(1)
@@ -126,7 +127,7 @@ class SignInDialog(QDialog):
         self._buttons.rejected.connect(self.reject)
 
     def sizeHint(self) -> QSize:
-        return super().sizeHint().expandedTo(QSize(480, 390))
+        return super().sizeHint().expandedTo(QSize(480, 350))
 
     # --- which server -----------------------------------------------------------------------------------------------
 

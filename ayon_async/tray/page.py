@@ -155,7 +155,8 @@ def _failed(snapshot: Snapshot | None) -> int:
 
 
 def _subtitle(state: WatchState) -> str:
-    parts = [state.follows.capitalize(), state.bundle]
+    coming = state.snapshot.bundle if state.snapshot is not None and state.mood is Mood.WORKING else None
+    parts = [state.follows.capitalize(), coming or state.bundle]
     if state.snapshot is not None and state.snapshot.items:
         parts.append(counted(len(state.snapshot.items), "item"))
     if state.prefetching:
@@ -223,7 +224,7 @@ def _row(item: ItemProgress, snapshot: Snapshot, log_file: Path | None) -> Row:
         version=item.item.version if item.item.version is not None else item.item.name,
         phase=phase,
         tone=tone,
-        share=item_share(item) if report is None else None,
+        share=item_share(item) if running or (report is None and item.bytes_done) else None,
         speed=f"{size_text(item.speed)}/s" if item.speed > 0 else "",
         reason=_reason(item),
         details=_details(item, snapshot, log_file) if failed else "",
@@ -259,7 +260,7 @@ def _details(item: ItemProgress, snapshot: Snapshot, log_file: Path | None) -> s
 
 # --- the foot -------------------------------------------------------------------------------------------------------
 
-_NAMED = 4  # items by name, the others by their number
+_NAMED = 3  # items by name, the others by their number
 
 
 def _updated(state: WatchState) -> str:
