@@ -143,8 +143,10 @@ async def test_a_server_that_goes_and_comes_back(machine: Machine, server: DevSe
         assert isinstance(state.error, ServerUnreachable)
         bundles = [replace(one, is_production=one.name == "staging") for one in server.studio.bundles]
         server.studio = replace(server.studio, bundles=tuple(bundles))
+        seen.forget()
         await server.start()
         await seen.idle("staging")
+    assert {state.bundle for state in seen.states if state.mood is Mood.IDLE} == {"staging"}, "not verified before"
     assert seen.failures == []
 
 
@@ -185,6 +187,7 @@ async def test_a_pause_in_a_download_loses_nothing(machine: Machine, server: Dev
         assert seen.state.mood is Mood.WORKING
         seen.watch.pause()
         await seen.mood(Mood.PAUSED)
+        await until(lambda: not seen.watch._board.facts.is_running)
         await until(lambda: all(record.done for record in server.requests_to("/addons/*")))
         came = server.bytes_sent("/addons/*")
         server.faults.remove(slow)

@@ -222,10 +222,11 @@ class Watch:
 
     async def _begin_due(self) -> None:
         facts, now = self._board.facts, asyncio.get_running_loop().time()
+        for task in (self._work, self._line):
+            if task is not None and task.done() and not task.cancelled():
+                task.result()  # a fault of this program ends the watch too
         if self._work is not None and self._work.done():
-            work, self._work = self._work, None
-            if not work.cancelled():
-                work.result()  # a fault of this program ends the watch too
+            self._work = None
         if facts.paused:
             return
         if facts.line == "down" and facts.report is None and self._work is None and not self._compared:
@@ -301,10 +302,10 @@ class Watch:
 
     def up(self, user: str, *, anew: bool) -> None:
         """See `line.Ears`."""
-        was_up = self._board.facts.line == "up"
-        self._board.know(line="up", line_error=None, asked=False)
-        self._board.show(user=user)
-        if anew or not was_up:
+        may_have_missed = anew or self._board.facts.line != "up"
+        pending = self._board.facts.pending or may_have_missed
+        self._board.know({"user": user}, line="up", line_error=None, asked=False, pending=pending)
+        if may_have_missed:
             start = random.uniform(0, self._setup.settings.start_jitter) if self._first else 0.0
             self._ask(start if self._soon else self._some_time())
             self._soon = self._first = False
@@ -326,8 +327,7 @@ class Watch:
     def refused(self, error: AccessDenied) -> None:
         """See `line.Ears`."""
         self._due = asyncio.get_running_loop().time() + self._setup.settings.check_every
-        self._board.know(line="refused", line_error=error, asked=False, pending=False)
-        self._board.show(user=None)
+        self._board.know({"user": None}, line="refused", line_error=error, asked=False, pending=False)
 
     # --- what a person does -------------------------------------------------------------------------------------------
 
