@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 
 Json = Mapping[str, Any]
 
-_WIDTH = 860
+_WIDTH = 900
 _FONT = 'font-family="system-ui, sans-serif" font-size="13"'
 _OURS, _THEIRS, _INK, _FAINT = "#0a7d4f", "#9aa5b1", "#1f2933", "#d9dee4"
 
@@ -43,7 +43,7 @@ def bars(rows: Sequence[Json]) -> str:
     parts: list[str] = []
     y = 30.0
     most = max(1 / one["wall_ratio"]["median"] for row in rows for one in row["comparisons"])
-    scale = 400 / max(most, 1.0)
+    scale = 390 / max(most, 1.0)
     for row in rows:
         parts.append(_text(10, y, row["title"], more='font-weight="bold"'))
         y += 8

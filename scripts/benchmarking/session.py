@@ -129,7 +129,7 @@ def _tell(results: dict[str, Any], options: argparse.Namespace, checkout: Path) 
     (options.output / "table.md").write_text(text, encoding="utf-8")
     for name, picture in pictures.items():
         (options.output / name).write_text(picture, encoding="utf-8")
-    _say(f"Written to {options.output}: results.json, table.md, {', '.join(pictures)}")
+    _say(f"Written to {options.output}: {', '.join(['results.json', 'table.md', *pictures])}")
     if options.write_readme:
         (checkout / _PICTURES).mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():
