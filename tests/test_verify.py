@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import subprocess
 import sys
 import tarfile
 import time
@@ -174,6 +175,13 @@ async def test_the_launcher_keeps_no_inventory(store: Store, maya: Path) -> None
     (maya / ".ayon-async.json").unlink()
     checked = await found(store)
     assert (checked.state, checked.item.version, checked.files) == ("unknown", "1.0.0", 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
+def test_records_can_be_read_in_many_threads_at_once(maya: Path) -> None:
+    script = Path(__file__).with_name("store_threads.py")
+    env = {**os.environ, "PYTHONPATH": str(script.parent.parent)}
+    assert subprocess.run([sys.executable, str(script), str(maya)], env=env, check=False).returncode == 0
 
 
 async def test_what_is_not_installed_is_not_looked_at(store: Store) -> None:

@@ -141,6 +141,10 @@ class History(msgspec.Struct, frozen=True):
     format: int = FORMAT
 
 
+# Made here, once: a type that msgspec meets first in two threads at a time ends the process.
+_DECODER = msgspec.json.Decoder(History)
+
+
 def _file(root: Root, key: Key) -> Path:
     name = hashlib.sha256(json.dumps(msgspec.to_builtins(key), sort_keys=True).encode()).hexdigest()[:32]
     return root.bundles / f"{name}.json"
@@ -148,7 +152,7 @@ def _file(root: Root, key: Key) -> Path:
 
 def _read(path: Path) -> History | None:
     try:
-        history = msgspec.json.decode(path.read_bytes(), type=History)
+        history = _DECODER.decode(path.read_bytes())
     except (OSError, ValueError):  # damaged: the next good sync writes it anew
         return None
     return history if history.states else None

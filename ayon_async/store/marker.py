@@ -35,6 +35,10 @@ class Marker(msgspec.Struct, frozen=True):
     locks: Protocol = "flock"
 
 
+# Made here, once: a type that msgspec meets first in two threads at a time ends the process.
+_DECODER = msgspec.json.Decoder(Marker)
+
+
 def agree(path: Path) -> Marker:
     """The store's marker, made where there is none.
 
@@ -55,7 +59,7 @@ def agree(path: Path) -> Marker:
 def _read(path: Path) -> Marker:
     hint = "Update ayon-async, or choose another folder with --storage-dir."
     try:
-        marker = msgspec.json.decode(fs.read_small(path), type=Marker)
+        marker = _DECODER.decode(fs.read_small(path))
     except msgspec.DecodeError as error:
         raise StoreError(f"The store's marker {path} can't be read: {error}", hint) from error
     if marker.lowest_writer > FORMAT:

@@ -85,6 +85,10 @@ class Inventory(Record, frozen=True, kw_only=True):
     files: list[File] = []
 
 
+# Made here, once: a type that msgspec meets first in two threads at a time ends the process.
+_RECORD, _INVENTORY = msgspec.json.Decoder(Record), msgspec.json.Decoder(Inventory)
+
+
 def now() -> str:
     """The time as the launcher writes it."""
     return time.strftime("%Y-%m-%d %H:%M:%S")
@@ -109,7 +113,7 @@ def read_progress(folder: Path) -> Progress | None:
 def read_record(folder: Path) -> Record:
     """Our record without the inventory; an empty one where the launcher installed the folder."""
     try:
-        return msgspec.json.decode((folder / RECORD_FILE).read_bytes(), type=Record)
+        return _RECORD.decode((folder / RECORD_FILE).read_bytes())
     except (OSError, msgspec.DecodeError):
         return Record()
 
@@ -121,7 +125,7 @@ def read_inventory(folder: Path) -> Inventory | None:
         ValueError: There is a record, and it is damaged.
     """
     try:
-        return msgspec.json.decode((folder / RECORD_FILE).read_bytes(), type=Inventory)
+        return _INVENTORY.decode((folder / RECORD_FILE).read_bytes())
     except FileNotFoundError:
         return None
 

@@ -41,6 +41,10 @@ class Seen(msgspec.Struct, frozen=True):
     format: int = FORMAT
 
 
+# Made here, once: a type that msgspec meets first in two threads at a time ends the process.
+_DECODER = msgspec.json.Decoder(Seen)
+
+
 def _file(root: Root, server: str, item: Item) -> Path:
     text = "\n".join((server, item.kind, item.name, item.version or ""))
     return root.seen / f"{hashlib.sha256(text.encode()).hexdigest()[:40]}.json"
@@ -49,7 +53,7 @@ def _file(root: Root, server: str, item: Item) -> Path:
 def read(root: Root, server: str, item: Item) -> Seen | None:
     """What was seen of the item, or None where that is nothing."""
     try:
-        return msgspec.json.decode(_file(root, server, item).read_bytes(), type=Seen)
+        return _DECODER.decode(_file(root, server, item).read_bytes())
     except (OSError, ValueError):  # damaged: as good as never seen
         return None
 
