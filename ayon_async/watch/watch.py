@@ -14,23 +14,20 @@ import random
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from ayon_async import signin
-from ayon_async.credentials import find_credential
 from ayon_async.effort import UNPACKING
 from ayon_async.errors import AccessDenied, AyonAsyncError, NotSignedIn, UsageError
 from ayon_async.report import SyncReport
-from ayon_async.settings import Place, Settings
+from ayon_async.settings import Place
 from ayon_async.watch import priority
 from ayon_async.watch.board import Board
 from ayon_async.watch.checks import Checks
 from ayon_async.watch.clock import Alarm
 from ayon_async.watch.keep import Value, change_settings
 from ayon_async.watch.line import Pace, keep_line
-from ayon_async.watch.setup import Setup
+from ayon_async.watch.setup import Setup, find_token, shown_of, stamp_of, what_counts
 from ayon_async.watch.state import Followed, Update, WatchState
 
 _THREADS = 4
@@ -65,7 +62,7 @@ class Watch:
         self._setup = setup
         self._pace = pace or Pace()
         self._board = Board(on_change)
-        self._board.state = replace(self._board.state, **_shown(setup.settings))
+        self._board.state = replace(self._board.state, **shown_of(setup.settings))
         self._checks = Checks(self._board, self._pace, on_update, on_failure)
         self._checks.effort.rate = setup.settings.limit_rate
         self._watched = False
@@ -187,7 +184,7 @@ class Watch:
         for call in self._early:
             call()
         alarm = Alarm(self._pace.clock, self._pace.slept)
-        stamp = await self._stamp()
+        stamp = await asyncio.to_thread(stamp_of, self._setup)
         try:
             await self._checks.begin(self._setup)
             self._connect(quietly=True)
@@ -200,7 +197,7 @@ class Watch:
                 if alarm.slept(waited):
                     log.info("The computer slept; checking.")
                     self._connect()
-                if stamp != (stamp := await self._stamp()):
+                if stamp != (stamp := await asyncio.to_thread(stamp_of, self._setup)):
                     await self._reload()
                 await self._act()
         finally:
@@ -293,7 +290,7 @@ class Watch:
         await _end(before)
         setup = self._setup
         try:
-            token = await asyncio.to_thread(_find_token, setup)
+            token = await asyncio.to_thread(find_token, setup)
         except NotSignedIn as error:
             self.refused(error)
             return
@@ -398,73 +395,20 @@ class Watch:
             return
         before, self._setup, settings = self._setup, setup, setup.settings
         self._checks.effort.rate = settings.limit_rate
-        if _what_counts(before.settings) != _what_counts(settings):
+        if what_counts(before.settings) != what_counts(settings):
             # In one moment: what was found is not true of what is followed now.
-            self._board.know(_shown(settings), settings_error=None, line="asking", asked=True, report=None)
+            self._board.know(shown_of(settings), settings_error=None, line="asking", asked=True, report=None)
             async with self._turn:
                 await self._stop_work()
                 await self._checks.begin(setup)
                 self._due = math.inf
                 self._connect()
             return
-        self._board.know(_shown(settings), settings_error=None)
+        self._board.know(shown_of(settings), settings_error=None)
         if self._board.facts.line == "refused":
             self._connect(quietly=True)  # somebody may have signed in elsewhere
         elif (before.settings.prefetch, before.settings.check_every) != (settings.prefetch, settings.check_every):
             self._ask(0.0)
-
-    async def _stamp(self) -> object:
-        """What changes with every change of the settings' files, and of who is signed in."""
-        folders = self._setup.folders
-        ours = (folders.config / name for name in ("servers.json", "credentials.json"))
-        files = (folders.user_file, folders.machine_file, *ours)
-        return await asyncio.to_thread(lambda: [_file_stamp(path) for path in files])
-
-
-def _find_token(setup: Setup) -> str | None:
-    """The kept token; None where the environment has a key.
-
-    Raises:
-        NotSignedIn: There is neither, or no server.
-    """
-    settings = setup.settings
-    if settings.server is None:
-        raise NotSignedIn("No AYON server is known.", "Sign in to one.")
-    credential = find_credential(settings, setup.credentials)
-    while setup.credentials.warnings:
-        log.warning("%s", setup.credentials.warnings.pop(0))
-    if credential is None:
-        raise NotSignedIn(f"Nobody is signed in to {settings.server}.", "Sign in, or set AYON_API_KEY.")
-    return None if settings.api_key else credential.token
-
-
-def _shown(settings: Settings) -> dict[str, Any]:
-    """What the state tells of the settings."""
-    choice = settings.choice
-    follows: Followed = "dev" if choice.dev else "staging" if choice.staging else "production"
-    return {"follows": follows, "server": settings.server, "limit": settings.limit_rate}
-
-
-def _what_counts(settings: Settings) -> Settings:
-    """The settings without those that change nothing of what is compared, nor with whom."""
-    return replace(
-        settings,
-        limit_rate=None,
-        check_every=0.0,
-        news_wait=0.0,
-        prefetch="off",
-        log_file=None,
-        origins=MappingProxyType({}),
-        warnings=(),
-    )
-
-
-def _file_stamp(path: Path) -> tuple[int, ...] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 async def _end(*tasks: asyncio.Task[None] | None) -> None:
