@@ -18,6 +18,7 @@ from benchmarking.hosting import ENVIRONMENT
 from benchmarking.links import SERVER, Link, Network
 
 _PORT = 18081
+_TRIES = 3
 _PROBES = 2000
 _PROBE_SECONDS = 0.001
 _FLOOD_SECONDS = 1.2
@@ -33,25 +34,31 @@ def prove(network: Network) -> dict[str, Any]:
     """Measure the link and compare it with the arithmetic.
 
     Raises:
-        WrongLink: It is something else.
+        WrongLink: It is something else, however often it is measured.
     """
     assert network.link is not None
+    for _ in range(_TRIES):  # what else runs on this machine may come between
+        found = _measured(network)
+        wrong = differences(network.link, found)
+        if not wrong:
+            return {"measured": found}
+    raise WrongLink(f"{network.link.name}: {'; '.join(wrong)}")
+
+
+def _measured(network: Network) -> dict[str, float]:
+    assert network.link is not None
     program = [sys.executable, __file__]
-    with subprocess.Popen(
-        [*network.at_server, *program, "echo"], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-    ) as echo:
+    echoing = [*network.at_server, *program, "echo"]
+    with subprocess.Popen(echoing, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as echo:
         try:
             assert echo.stdout is not None
             echo.stdout.readline()
             asking = [*network.at_client, *program, "ask", str(network.link.rate)]
-            found: dict[str, float] = json.loads(
-                subprocess.run(asking, stdout=subprocess.PIPE, env=ENVIRONMENT, check=True).stdout
-            )
+            said = subprocess.run(asking, stdout=subprocess.PIPE, env=ENVIRONMENT, check=True).stdout
         finally:
             echo.kill()
-    if wrong := differences(network.link, found):
-        raise WrongLink(f"{network.link.name}: {'; '.join(wrong)}")
-    return {"measured": found}
+    found: dict[str, float] = json.loads(said)
+    return found
 
 
 def differences(link: Link, found: dict[str, float]) -> list[str]:

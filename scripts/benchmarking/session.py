@@ -22,6 +22,8 @@ from benchmarking.comparing import measure
 from benchmarking.contestants import our_command
 from benchmarking.hosting import ENVIRONMENT, SCRIPTS, serving
 from benchmarking.links import LOOPBACK, NoNetwork
+from benchmarking.measuring import RunFailed
+from benchmarking.proving import WrongLink
 from benchmarking.rows import Row
 
 _MEMORY = Path("/dev/shm")
@@ -80,7 +82,7 @@ def _measure_all(
             continue
         try:
             results["rows"].append(measure(row, place, pairs, _say).as_json())
-        except NoNetwork as error:
+        except (NoNetwork, WrongLink, RunFailed) as error:  # an hour's other rows are worth keeping
             results["left_out"].append(f"{row.title}: {error}")
             _say(results["left_out"][-1])
         finally:
