@@ -36,6 +36,11 @@ class Entry:
     checked: bool | None = None
     entries: tuple[Entry, ...] = ()
 
+    @property
+    def value_is_one_of_many(self) -> bool:
+        """Whether choosing it ends the choice of another one with the same command."""
+        return self.command in ("follow", "limit")
+
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
