@@ -26,7 +26,7 @@ PATIENCE = 30.0
 STAGING, PRODUCTION = "ff8c00", "0ea5a0"
 
 
-def missing() -> str:
+def driving_missing() -> str:
     """What keeps these tests from running here, in words."""
     if sys.platform != "linux":
         return "needs a desktop of Linux"
@@ -40,8 +40,8 @@ def missing() -> str:
     return ""
 
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "runs")
-if not missing():
+pytestmark = pytest.mark.skipif(bool(driving_missing()), reason=driving_missing() or "runs")
+if not driving_missing():
     from tray_desktop import Desktop, desktop
 
 
@@ -294,3 +294,16 @@ async def test_without_a_display_it_says_so(tmp_path: Path) -> None:
     assert far.code == 2
     assert far.err.startswith("Error: The tray can't be shown")
     assert len(far.err.splitlines()) == 2
+
+
+async def test_in_headless_mode_it_is_a_watch(tmp_path: Path) -> None:
+    async with DevServer(tiny_studio()) as server:
+        process = await Machine(tmp_path, server.url, AYON_HEADLESS_MODE="1").start("tray")
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            while b"up to date" not in await process.stdout.readline():
+                pass
+        process.send_signal(signal.SIGTERM)
+        done = await ended(process)
+        assert done.code == 143
+        assert "Traceback" not in done.err

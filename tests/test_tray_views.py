@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from ayon_async.errors import UsageError
 from ayon_async.progress import Phase, Snapshot
 from ayon_async.tray.mark import RING_STEPS, Mark, mark_of, share_of
 from ayon_async.tray.menu import Circumstances, Entry, menu_of
 from ayon_async.tray.page import page_of, rows_of
+from ayon_async.tray.ready import need_tray
 from ayon_async.watch import Followed, Mood, WatchState
 from tray_states import (
     ARRIVING,
@@ -213,6 +215,22 @@ def test_what_is_wrong_comes_with_what_helps(state: WatchState, remedy: str | No
 def test_a_row_is_spoken_whole() -> None:
     [row] = rows_of(run(ARRIVING))
     assert row.spoken == "maya 3.0.0, Downloading, 45%, 1.5 MB/s"
+
+
+# --- where there can be no tray ---------------------------------------------------------------------------------------
+
+
+def test_python_3_14_is_told_in_a_sentence() -> None:
+    with pytest.raises(UsageError, match=r"does not run on Python 3\.14 yet"):
+        need_tray({"DISPLAY": ":0"}, (3, 14))
+
+
+def test_a_missing_extra_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ayon_async.tray.ready.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="PySide6 and qasync") as caught:
+        need_tray({"DISPLAY": ":0"})
+    assert "pip install 'ayon-async[tray]'" in caught.value.hint
+    assert caught.value.exit_code == 2
 
 
 # --- what may not be imported -----------------------------------------------------------------------------------------

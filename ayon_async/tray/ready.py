@@ -12,14 +12,14 @@ from ayon_async.errors import UsageError
 INSTEAD = "'ayon-async watch' does the same without a window."
 
 
-def need_tray(environ: Mapping[str, str] = os.environ) -> None:
+def need_tray(environ: Mapping[str, str] = os.environ, python: tuple[int, int] = sys.version_info[:2]) -> None:
     """See to it that a tray can run.
 
     Raises:
         UsageError: It can't; the message is the reason.
     """
-    if sys.version_info >= (3, 14):
-        message = f"The tray does not run on Python {sys.version_info.major}.{sys.version_info.minor} yet."
+    if python >= (3, 14):
+        message = f"The tray does not run on Python {python[0]}.{python[1]} yet."
         raise UsageError(message, f"Use Python 3.11 to 3.13; {INSTEAD}")
     missing = [name for name in ("PySide6", "qasync") if find_spec(name) is None]
     if missing:
