@@ -49,9 +49,8 @@ class Row:
 
     @property
     def spoken(self) -> str:
-        """The row as a screen reader reads it."""
-        percent = "" if self.share is None else f"{self.share:.0%}"
-        said = [f"{self.name} {self.version}".rstrip(), self.phase, percent, self.speed, self.reason]
+        """The row as a screen reader reads it; how much of it is done the bar tells by itself."""
+        said = [f"{self.name} {self.version}".rstrip(), self.phase, self.reason]
         return ", ".join(part for part in said if part)
 
 

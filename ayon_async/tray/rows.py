@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QGuiApplication, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from PySide6.QtWidgets import (
     QFrame,
@@ -24,6 +24,7 @@ from ayon_async.tray.paint import COLOURS
 
 _STEPS = 1000
 _GOOD, _BAD = "#2e9e5b", "#e5383b"
+_AT_ONCE = 4  # rows that are made before others have their turn
 _VERSION, _SPEED, _BAR = 15, 10, 140  # characters, characters, pixels
 
 
@@ -40,12 +41,18 @@ class Bar(QProgressBar):
         self.setTextVisible(False)
         self.setFixedHeight(height)
         self.colour = COLOURS["production"]
+        self._shown = 0
+        self.setValue(0)
 
     def show_share(self, share: float, colour: str) -> None:
         """From 0 to 1."""
-        self.setValue(round(share * _STEPS))
-        self.colour = colour
-        self.update()
+        value = round(share * _STEPS)
+        if value != self._shown:
+            self._shown = value
+            self.setValue(value)
+        if colour != self.colour:
+            self.colour = colour
+            self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -184,11 +191,17 @@ class RowView(QFrame):
         for button in (self._retry, self._copy):
             below.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
 
+        rule = QWidget()  # what Qt draws without Python does not wait for Python's other threads
+        rule.setFixedHeight(1)
+        rule.setBackgroundRole(QPalette.ColorRole.Midlight)
+        rule.setAutoFillBackground(True)
         outer = QVBoxLayout(self)
-        outer.setContentsMargins(16, 8, 16, 8)
+        outer.setContentsMargins(16, 8, 16, 0)
         outer.setSpacing(5)
         outer.addLayout(line)
         outer.addWidget(self._below)
+        outer.addSpacing(3)
+        outer.addWidget(rule)
 
     @property
     def item(self) -> Item | None:
@@ -197,44 +210,46 @@ class RowView(QFrame):
 
     def show_row(self, row: Row, colour: str) -> None:
         """Show an item; touches only what has changed."""
-        if (row, colour) == (self._row, self._bar.colour):
+        before, self._row = self._row, row
+        if row == before and colour == self._bar.colour:
             return
-        self._row = row
-        self._bar.colour = colour
+        # Each of Qt's functions lets other threads run first, and these have much to do: none is called for nothing.
         self._sign.show_tone(row.tone, colour)
-        self._name.setText(row.name)
-        self._name.setToolTip(row.name)
-        self._version.setText(
-            self.fontMetrics().elidedText(row.version, Qt.TextElideMode.ElideMiddle, self._version.width())
-        )
-        self._version.setToolTip(row.version)
-        self._phase.setText(row.phase)
-        self._speed.setText(row.speed)
-        self._bar.setVisible(row.share is not None)
+        if before is None:
+            self._show_name(row)
+        if before is None or row.phase != before.phase:
+            self._phase.setText(row.phase)
+        if before is None or row.speed != before.speed:
+            self._speed.setText(row.speed)
+        if before is None or (row.share is None) != (before.share is None):
+            self._bar.setVisible(row.share is not None)
         if row.share is not None:
             self._bar.show_share(row.share, colour)
+        if before is None or (row.reason, row.details) != (before.reason, before.details):
+            self._show_reason(row)
+        if before is None or row.spoken != before.spoken:
+            self.setAccessibleName(row.spoken)
+
+    def _show_name(self, row: Row) -> None:
+        self._name.setText(row.name)
+        self._name.setToolTip(row.name)
+        width = self._version.width()
+        self._version.setText(self.fontMetrics().elidedText(row.version, Qt.TextElideMode.ElideMiddle, width))
+        self._version.setToolTip(row.version)
+        self._bar.setAccessibleName(f"Progress of {row.name}")
+        self._retry.setAccessibleName(f"Retry {row.name}")
+        self._copy.setAccessibleName(f"Copy details of {row.name}")
+
+    def _show_reason(self, row: Row) -> None:
         self._reason.setText(row.reason)
         self._reason.show_in(self.palette().color(QPalette.ColorRole.WindowText) if row.details else None)
         self._below.setVisible(bool(row.reason))
         for button in (self._retry, self._copy):
             button.setVisible(bool(row.details))
-        self.setAccessibleName(row.spoken)
-        self._bar.setAccessibleName(f"Progress of {row.name}")
-        self._retry.setAccessibleName(f"Retry {row.name}")
-        self._copy.setAccessibleName(f"Copy details of {row.name}")
 
     def _copy_details(self) -> None:
         if self._row is not None:
             QGuiApplication.clipboard().setText(self._row.details)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        super().paintEvent(event)
-        painter = QPainter(self)
-        colour = self.palette().color(QPalette.ColorRole.WindowText)
-        colour.setAlphaF(0.1)
-        painter.setPen(colour)
-        painter.drawLine(16, self.height() - 1, self.width() - 16, self.height() - 1)
-        painter.end()
 
 
 class Rows(QWidget):
@@ -245,6 +260,8 @@ class Rows(QWidget):
         self._retry = retry
         self._views: dict[Item, RowView] = {}
         self._order: list[Item] = []
+        self._rows: tuple[Row, ...] = ()
+        self._colour = COLOURS["production"]
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(0)
@@ -252,18 +269,30 @@ class Rows(QWidget):
 
     def show_rows(self, rows: tuple[Row, ...], colour: str) -> None:
         """Show these; a view follows its item, so that the keyboard's focus stays where it is."""
-        order = [row.item for row in rows]
-        for item in self._views.keys() - set(order):
+        self._rows, self._colour = rows, colour
+        wanted = {row.item for row in rows}
+        for item in self._views.keys() - wanted:
             view = self._views.pop(item)
+            self._order.remove(item)
             self._layout.removeWidget(view)
             view.deleteLater()
+        missing = [row.item for row in rows if row.item not in self._views]
+        for item in missing[:_AT_ONCE]:
+            self._views[item] = RowView(self._retry)
+            self._order.append(item)
+            self._layout.insertWidget(self._layout.count() - 1, self._views[item])
         for row in rows:
-            if row.item not in self._views:
-                self._views[row.item] = RowView(self._retry)
-                self._layout.insertWidget(self._layout.count() - 1, self._views[row.item])
-            self._views[row.item].show_row(row, colour)
-        if order != self._order:
-            self._order = order
-            for place, item in enumerate(order):
+            if row.item in self._views:
+                self._views[row.item].show_row(row, colour)
+        self._sort([row.item for row in rows if row.item in self._views])
+        if len(missing) > _AT_ONCE:
+            QTimer.singleShot(0, self, lambda: self.show_rows(self._rows, self._colour))
+
+    def _sort(self, order: list[Item]) -> None:
+        """Move what stands elsewhere than it should."""
+        for place, item in enumerate(order):
+            if self._order[place] != item:
+                self._order.remove(item)
+                self._order.insert(place, item)
                 self._layout.removeWidget(self._views[item])
                 self._layout.insertWidget(place, self._views[item])

@@ -112,17 +112,20 @@ class Window(QWidget):
 
     def show_page(self, page: Page) -> None:
         """Show what is happening now."""
-        if page == self._page:
+        before, self._page = self._page, page
+        if page == before:
             return
-        self._page = page
         colour = COLOURS[page.mark.colour]
-        self.setWindowIcon(icon_of(page.mark))
-        self._head.show_page(page, colour)
-        self._trouble.show_trouble(page.trouble)
+        if before is None or page.mark != before.mark:
+            self.setWindowIcon(icon_of(page.mark))
+        self._head.show_page(page, before, colour)
+        if before is None or page.trouble != before.trouble:
+            self._trouble.show_trouble(page.trouble)
         self._rows.show_rows(page.rows, colour)
-        for label, text in ((self._updated, page.updated), (self._account, page.account)):
-            label.setText(text)
-            label.setToolTip(text)
+        if before is None or (page.updated, page.account) != (before.updated, before.account):
+            for label, text in ((self._updated, page.updated), (self._account, page.account)):
+                label.setText(text)
+                label.setToolTip(text)
 
     def come_forward(self) -> None:
         """Show the window before all others, because a person asked for it."""
@@ -192,17 +195,25 @@ class _Head(QWidget):
         outer.addWidget(self._bar)
         outer.addWidget(self._progress)
 
-    def show_page(self, page: Page, colour: str) -> None:
+    def show_page(self, page: Page, before: Page | None, colour: str) -> None:
         self._picture.show_mark(page.mark)
+        if page.share is not None:
+            self._bar.show_share(page.share, colour)
+        if before is None or page.progress != before.progress:
+            self._progress.setText(page.progress)
+        if before is not None and _settled(page) == _settled(before):
+            return
         self._title.setText(page.title)
         self._subtitle.setText(page.subtitle)
         self._bar.setVisible(page.share is not None)
-        if page.share is not None:
-            self._bar.show_share(page.share, colour)
-        self._progress.setText(page.progress)
         self._progress.setVisible(bool(page.progress))
         self._check.setEnabled(page.can_check)
         self._pause.setText("Resume" if page.paused else "Pause")
+
+
+def _settled(page: Page) -> tuple[object, ...]:
+    """What of the head does not change all the time."""
+    return page.title, page.subtitle, page.share is None, not page.progress, page.can_check, page.paused
 
 
 class _Picture(QWidget):
