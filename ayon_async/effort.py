@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -33,7 +34,7 @@ class Effort:
         self._rate = rate
         self._unpacking = unpacking
         self._busy = 0
-        self._room = asyncio.Event()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._throttles: list[Callable[[float | None], None]] = []
 
     @property
@@ -55,7 +56,7 @@ class Effort:
     @unpacking.setter
     def unpacking(self, count: int) -> None:
         self._unpacking = count
-        self._room.set()
+        self._hand_out()
 
     @property
     def is_full(self) -> bool:
@@ -74,12 +75,20 @@ class Effort:
     @asynccontextmanager
     async def unpacking_turn(self) -> AsyncIterator[None]:
         """Wait until one more archive may be unpacked."""
-        while self._busy >= self._unpacking:
-            self._room.clear()
-            await self._room.wait()
-        self._busy += 1
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._hand_out()
         try:
+            await turn
             yield
         finally:
-            self._busy -= 1
-            self._room.set()
+            if turn.done() and not turn.cancelled():  # also where it was our turn just when we were cancelled
+                self._busy -= 1
+                self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._waiting and self._busy < self._unpacking:
+            turn = self._waiting.popleft()
+            if not turn.done():  # who was cancelled wants no turn
+                self._busy += 1
+                turn.set_result(None)

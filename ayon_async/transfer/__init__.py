@@ -23,13 +23,14 @@ from ayon_async.threads import in_thread
 from ayon_async.transfer.arrival import Arrival
 from ayon_async.transfer.download import Download, Fetched, Means
 from ayon_async.transfer.origins import Origins
-from ayon_async.transfer.pacing import WINDOW, Pacer
+from ayon_async.transfer.pacing import Pacer
 from ayon_async.transfer.part import Part, Validator, detach_part, remove_part
 from ayon_async.transfer.probe import Probe, probe
 
 __all__ = ["Arrival", "Fetched", "Probe", "Transfers", "Validator", "detach_part", "probe", "remove_part"]
 
 _WRITERS = 2
+_TICK = 0.1
 
 
 class Transfers:
@@ -116,7 +117,7 @@ class Transfers:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(WINDOW)
+            await asyncio.sleep(_TICK)
             self._pacer.tick()
             for download in self._downloads:
                 download.tick()

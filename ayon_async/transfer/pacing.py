@@ -26,21 +26,24 @@ _LINE_UP = 0.03
 
 
 class Climb:
-    """How many connections pay: one more as long as each brings at least half of an average one's share.
+    """How many connections pay: more as long as each one added brings at least half of an average one's share.
 
-    Pure: it is told what was measured and answers with a number, never below 1 nor above `most`.
+    One more at first, then twice as many as the last time: where each connection is slow by itself, as behind a server
+    that caps them, one at a time would take longer than many a download. Pure: it is told what was measured and answers
+    with a number, never below 1 nor above `most`.
 
     >>> climb = Climb(8)
     >>> climb.allowed
     4
     >>> climb.measured(4_000_000), climb.measured(5_000_000), climb.measured(5_100_000)
-    (5, 6, 5)
+    (5, 7, 5)
     """
 
     def __init__(self, most: int) -> None:
         self.most = max(1, most)
         self.allowed = min(FIRST, self.most)
         self._before: float | None = None
+        self._added = 0
         self._rest = 0
 
     def measured(self, speed: float) -> int:
@@ -48,26 +51,31 @@ class Climb:
         if self._rest > 0:
             self._rest -= 1
             return self.allowed
-        if self._before is not None and speed < self._before * (1 + 0.5 / (self.allowed - 1)):
-            # flat: the last one added brought nothing
-            self._before, self._rest = None, _PATIENCE
-            self.allowed = max(1, self.allowed - 1)
+        if self._before is not None and speed < self._before * (1 + 0.5 * self._added / (self.allowed - self._added)):
+            # Flat: the last ones added brought nothing. Of several perhaps the first did.
+            self.allowed -= self._added
+            self._stop(0 if self._added > 1 else _PATIENCE)
         elif self.allowed < self.most:
+            self._added = min(self.most - self.allowed, 1 if self._before is None else 2 * self._added)
             self._before = speed
-            self.allowed += 1
+            self.allowed += self._added
         else:
-            self._before = None
+            self._stop(0)
         return self.allowed
+
+    def _stop(self, rest: int) -> None:
+        """Compare with nothing measured so far, and add none for so many windows."""
+        self._before, self._added, self._rest = None, 0, rest
 
     def failed(self) -> int:
         """A connection broke or timed out."""
-        self._before, self._rest = None, _PATIENCE
+        self._stop(_PATIENCE)
         self.allowed = max(1, self.allowed - 1)
         return self.allowed
 
     def busy(self) -> int:
         """The server asked for less (429, 503)."""
-        self._before, self._rest = None, _PATIENCE
+        self._stop(_PATIENCE)
         self.allowed = max(1, self.allowed // 2)
         return self.allowed
 
@@ -187,6 +195,8 @@ class Pacer:
                 turn.set_result(None)
         if self.spare:
             self._idle()
+        if self._window is None and self._active >= self.climb.allowed and not self._held:
+            self._window = time.monotonic(), self._total
 
     def took(self, count: int) -> float:
         """So many bytes came over one of the connections; returns the seconds that it should wait."""
@@ -199,15 +209,13 @@ class Pacer:
         self._throttle.limit(rate)
 
     def tick(self) -> None:
-        """Called twice a second: look at the sum and change the number of connections."""
+        """Called several times a second: look at the sum and change the number of connections."""
         now = time.monotonic()
         if self._active < self.climb.allowed or self._held:
             self._window = None  # a sum of fewer than allowed tells nothing
-        elif self._window is None:
-            self._window = now, self._total
-        elif now - self._window[0] >= WINDOW:
+        elif self._window is not None and now - self._window[0] >= WINDOW:
             self.climb.measured((self._total - self._window[1]) / (now - self._window[0]))
-            self._window = now, self._total
+            self._window = None
         self._hand_out()
 
     def failed(self) -> None:
