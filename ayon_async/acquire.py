@@ -10,6 +10,7 @@ from ayon_async.errors import ArchiveError
 from ayon_async.locate import Job
 from ayon_async.progress import Entry, Phase
 from ayon_async.store import Store
+from ayon_async.store.lease import Lease
 from ayon_async.threads import in_thread
 from ayon_async.transfer import Arrival, Fetched, Transfers, detach_part, remove_part
 
@@ -49,10 +50,15 @@ async def acquired(
             except ArchiveError:
                 await in_thread(remove_part, part)  # of a bad archive nothing is worth keeping
                 raise
-            if transfers.wanted[part] == 1 and not await in_thread(lease.is_lost):
-                await in_thread(remove_part, part)
+            if transfers.wanted[part] == 1:
+                await in_thread(_remove_unless_lost, lease, part)
     finally:
         transfers.wanted[part] -= 1
+
+
+def _remove_unless_lost(lease: Lease, part: Path) -> None:
+    if not lease.is_lost():
+        remove_part(part)
 
 
 def part_of(job: Job, store: Store) -> Path:

@@ -7,7 +7,7 @@ import functools
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,11 +27,15 @@ from ayon_async.report import Verification
 from ayon_async.server import AyonServer
 from ayon_async.store import File, Held, Record, Store, now
 from ayon_async.store.copying import copy_item
-from ayon_async.store.record import Inventory, read_inventory, read_record
+from ayon_async.store.lease import Lease
+from ayon_async.store.record import Inventory, read_inventory
 from ayon_async.threads import in_thread
 from ayon_async.transfer import Arrival, Fetched, Transfers, remove_part
 from ayon_async.unpack import Unpacked, unpack
 from ayon_async.urls import redact
+
+_AT_ONCE = 64
+"""Items that are worked on at once: more than connections and threads keep busy, also while some wait for others."""
 
 
 @asynccontextmanager
@@ -51,8 +55,9 @@ async def installing(
         ThreadPoolExecutor(1, "ahead", prepare) as early,
     ):
         async with Transfers(server, jobs=jobs, rate=effort.rate, retries=server.retries, prepare=prepare) as transfers:
+            turns = asyncio.Semaphore(_AT_ONCE)
             with effort.throttling(transfers.limit):
-                yield Installer(server.url, store, transfers, unpackers, early, effort, ledger, refresh)
+                yield Installer(server.url, store, transfers, unpackers, early, turns, effort, ledger, refresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class Installer:
         store: Where they go.
         transfers: Who brings their archives.
         unpackers: Threads for unpacking, apart from those that write: neither waits for the other.
+        turns: Who may hold an item's lease: thousands at once would need as many open files.
         early: The thread for what is unpacked while it arrives, which waits most of the time.
         effort: How much of the machine it takes.
         ledger: Who is told.
@@ -75,6 +81,7 @@ class Installer:
     transfers: Transfers
     unpackers: Executor
     early: Executor
+    turns: asyncio.Semaphore
     effort: Effort
     ledger: Ledger
     refresh: bool = False
@@ -91,15 +98,16 @@ class Installer:
         """
         item, entry = job.item, self.ledger[job.item]
         try:
-            await self.store.prepare(item.kind)
-            async with self.store.lease(item.kind, item.folder, lambda: entry.set(phase=Phase.WAITING)) as lease:
-                try:
-                    return await self._install(job, entry, replaces, damaged=damaged)
-                except ItemError:
-                    # Who was stopped for long may find that others took over, and its own work cleared away.
-                    if not await in_thread(lease.is_lost):
-                        raise
-            return await self.install(job, replaces, damaged=damaged)
+            async with self.turns:
+                await self.store.prepare(item.kind)
+                while True:
+                    async with self._lease(job) as lease:
+                        try:
+                            return await self._install(job, entry, replaces, damaged=damaged)
+                        except ItemError:
+                            # Who was stopped for long may find that others took over, and its own work cleared away.
+                            if not await in_thread(lease.is_lost):
+                                raise
         except (ItemError, AccessDenied) as error:
             held = (await self.store.held([item])).get(item)
             if held is None or not _is_right(held, job, replaces):
@@ -113,7 +121,7 @@ class Installer:
         item, entry = job.item, self.ledger[job.item]
         try:
             await self.store.prepare(item.kind)
-            async with self.store.lease(item.kind, item.folder, lambda: entry.set(phase=Phase.WAITING)):
+            async with self.turns, self._lease(job):
                 staged = await self._fetch_and_unpack(job, entry, None)
                 assert staged is not None, "there is nothing that it could be the same as"
                 await self._remember(job, staged)
@@ -123,14 +131,17 @@ class Installer:
         except (ItemError, AccessDenied) as error:
             entry.end(replace(item.failed(error), bytes_downloaded=entry.received, seconds=entry.seconds))
 
+    def _lease(self, job: Job) -> AbstractAsyncContextManager[Lease]:
+        entry = self.ledger[job.item]
+        return self.store.lease(job.item.kind, job.item.folder, lambda: entry.set(phase=Phase.WAITING))
+
     async def _install(self, job: Job, entry: Entry, replaces: Held | None, *, damaged: bool) -> Held:
         item = job.item
-        await self.store.settled(item)
-        held = (await self.store.held([item])).get(item)
+        held, leftover = await self.store.settled(item)
         if held is not None and _is_right(held, job, replaces):
             entry.end(up_to_date(item, held))
             return held
-        staged = await self._left_complete(job, held)
+        staged = None if leftover is None else await self._left_complete(job, held, *leftover)
         if staged is None and job.near is not None:
             staged = await self._copy(job, job.near, entry)
         if staged is None:
@@ -146,12 +157,8 @@ class Installer:
         entry.end(replace(report, state="installed", bytes_downloaded=entry.received, seconds=entry.seconds))
         return held
 
-    async def _left_complete(self, job: Job, held: Held | None) -> Path | None:
-        """A staged folder that a killed run had only to rename, if it is from the archive that is wanted now."""
-        leftover = await self.store.leftover(job.item)
-        if leftover is None:
-            return None
-        staged, record = leftover
+    async def _left_complete(self, job: Job, held: Held | None, staged: Path, record: Record) -> Path | None:
+        """The staged folder that a killed run had only to rename, if it is from the archive that is wanted now."""
         checksum = job.archive.checksum
         if job.pin is not None:
             same = record.sha256 == job.pin.sha256
@@ -198,13 +205,8 @@ class Installer:
 
     async def _remember(self, job: Job, staged: Path) -> None:
         """Remember the archive's digest, which is only now told: before, a killed run's part goes by another name."""
-        record = await in_thread(read_record, staged)
         anew = self.refresh or (job.pin is not None and job.pin.by == "lock")
-        if record.sha256 is None or record.size is None:
-            raise StoreError(f"{staged} was removed by somebody else before it was in its place.", "Sync again.")
-        if record.server != self.server:
-            return  # from another store: nobody saw it here
-        await self.store.memory.remember_seen(self.server, job.item, record.sha256, record.size, anew=anew)
+        await self.store.memory.remember_archive_of(staged, self.server, job.item, anew=anew)
 
     async def _fetch_and_unpack(self, job: Job, entry: Entry, held: Held | None) -> Path | None:
         """A complete staged folder of the item; the archive is gone when this returns.

@@ -198,7 +198,7 @@ async def test_another_item_with_the_same_archive_goes_on(tmp_path: Path) -> Non
 async def test_two_items_of_a_run_share_an_archive(tmp_path: Path) -> None:
     contents = {"maya": CONTENT, "fork": CONTENT}
     async with DevServer(offering(contents, attested=True)) as dev:
-        dev.faults.add("*/client.zip", Slow(2 * SIZE))
+        dev.faults.add("*/client.zip", Slow(4 * SIZE))
         assert_right(await run(dev, tmp_path, jobs=4), tmp_path, contents)
         assert asked(dev) == SIZE
 

@@ -282,29 +282,34 @@ class Store:
                 raise fs.explain(error, root.locks) from error
             yield lease
 
-    async def settled(self, item: Item) -> None:
-        """Wait while an official launcher is filling the item's folder, until it goes on no more."""
-        path = self.path(item)
+    async def settled(self, item: Item) -> tuple[Held | None, tuple[Path, Record] | None]:
+        """What there is of an item: in its folder, and as a complete staged folder that a killed run left.
+
+        Waits while an official launcher is filling the item's folder, until it goes on no more. Removes incomplete
+        staged folders. Call it while holding the item's lease.
+        """
+        root, path = self._roots[item.kind], self.path(item)
         seen: Progress | None = None
         since = time.monotonic()
-        while (progress := await in_thread(read_progress, path)) and progress.state == "moving":
-            if progress != seen:
-                seen, since = progress, time.monotonic()
-            elif time.monotonic() - since >= MOVING_SECONDS:
-                return
+
+        def look() -> Progress | tuple[Held | None, tuple[Path, Record] | None]:
+            progress = read_progress(path)
+            if progress is not None and progress.state == "moving" and not has_stopped(progress):
+                return progress
+            return self._scan((item,)).get(item), staging.clear(root, item)
+
+        def has_stopped(progress: Progress) -> bool:
+            return progress == seen and time.monotonic() - since >= MOVING_SECONDS
+
+        while isinstance(found := await on_disk(root, look), Progress):
+            if found != seen:
+                seen, since = found, time.monotonic()
             await asyncio.sleep(_POLL)
+        return found
 
     def staging(self, item: Item) -> Path:
         """A new private place to unpack the item into, on the same file system as its folder."""
         return staging.new(self._roots[item.kind], item)
-
-    async def leftover(self, item: Item) -> tuple[Path, Record] | None:
-        """A complete staged folder of the item that a killed run left; incomplete ones are removed.
-
-        Call it while holding the item's lease.
-        """
-        root = self._roots[item.kind]
-        return await on_disk(root, lambda: staging.clear(root, item))
 
     async def seal(self, item: Item, staged: Path, record: Record, files: list[File], started: str) -> None:
         """Write the records into a staged folder: from then on it is complete, though not in its place.

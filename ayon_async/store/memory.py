@@ -6,13 +6,16 @@ None of it is believed against the folders, and all of it may be lost: the next 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
 
+from ayon_async.errors import StoreError
 from ayon_async.item import Item
 from ayon_async.report import Kind
 from ayon_async.store import history, index, seen
 from ayon_async.store.ground import on_disk
 from ayon_async.store.history import History, State
 from ayon_async.store.layout import Root
+from ayon_async.store.record import read_record
 from ayon_async.store.seen import Seen
 from ayon_async.threads import in_thread
 
@@ -92,11 +95,19 @@ class Memory:
 
         return await in_thread(read)
 
-    async def remember_seen(self, server: str, item: Item, sha256: str, size: int, *, anew: bool) -> None:
-        """Remember a verified archive; see `seen.remember`.
+    async def remember_archive_of(self, staged: Path, server: str, item: Item, *, anew: bool) -> None:
+        """Remember the verified archive that a staged folder is from, if it came from this server; see `seen.remember`.
 
         Raises:
-            StoreError: It can't be written.
+            StoreError: The folder has no record any more, or it can't be written.
         """
         root = self._roots[item.kind]
-        await on_disk(root, lambda: seen.remember(root, server, item, sha256, size, anew=anew))
+
+        def remember() -> None:
+            record = read_record(staged)
+            if record.sha256 is None or record.size is None:
+                raise StoreError(f"{staged} was removed by somebody else before it was in its place.", "Sync again.")
+            if record.server == server:
+                seen.remember(root, server, item, record.sha256, record.size, anew=anew)
+
+        await on_disk(root, remember)

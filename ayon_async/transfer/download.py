@@ -214,7 +214,7 @@ class Download:
 
     async def _catch_up(self) -> None:
         """Hash what is on disk and was not hashed yet, in order."""
-        while await self._in_writer(self._part.catch_up):
+        while self._part.is_behind and await self._in_writer(self._part.catch_up):
             pass
 
     # --- the bytes --------------------------------------------------------------------------------------------------

@@ -167,6 +167,11 @@ class Part:
         with _explained(self.path):
             fs.write_atomic(self._sidecar, msgspec.json.encode(content), 0o600, flushed=False)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something on disk is next in order and was not hashed."""
+        return self._hashed < self.done.front
+
     def catch_up(self) -> bool:
         """Hash up to 1 MiB that is on disk and next in order; False when there is no such byte."""
         count = min(self.done.front - self._hashed, _READ)

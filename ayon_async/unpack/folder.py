@@ -43,19 +43,14 @@ class Folder:
         self._made = {""}
         self._making = threading.RLock()
         made = not root.exists()
-        if made:
-            fs.make_folders(root, self._folder_mode)
-        self._withheld = self._probe()
+        first = root if made else root / "probe"
+        fs.make_folders(first, self._folder_mode)
+        # The mode bits that this process's umask (or the file system) withholds from what is made here.
+        self._withheld = self._folder_mode & ~first.stat().st_mode
         if made:
             self._give_mode(root)
-
-    def _probe(self) -> int:
-        """The mode bits that this process's umask (or the file system) withholds from what is made here."""
-        probe = self.root / "probe"
-        fs.make_folder(probe, 0o777)
-        withheld = 0o777 & ~probe.stat().st_mode
-        fs.remove_tree(probe)
-        return withheld
+        else:
+            fs.remove_tree(first)
 
     def make(self, path: str) -> None:
         """Make a folder and those that it lies in; one that was made before is fine.
