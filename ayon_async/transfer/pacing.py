@@ -13,8 +13,11 @@ from ayon_async.effort import MOST_CONNECTIONS
 FIRST = 4
 WINDOW = 0.5
 """Seconds over which a sum is measured before the number of connections is changed."""
-_PATIENCE = 8
+_PATIENCE = 4
 """Windows to wait after a connection that brought nothing, before trying one more again."""
+_SUNK = 0.8
+"""Share of what was then the sum below which one more is tried at once: on a line that loses packets a few connections
+are fast in the beginning and slow afterwards."""
 _BURST = 0.1
 """Seconds of a limited rate that may be made up for after a pause."""
 _IN_KERNEL = 0.1
@@ -45,16 +48,18 @@ class Climb:
         self._before: float | None = None
         self._added = 0
         self._rest = 0
+        self._flat = 0.0
 
     def measured(self, speed: float) -> int:
         """The sum of all connections in the last window, in bytes per second, all that are allowed being in use."""
-        if self._rest > 0:
+        if self._rest > 0 and speed >= _SUNK * self._flat:
             self._rest -= 1
             return self.allowed
+        self._rest = 0
         if self._before is not None and speed < self._before * (1 + 0.5 * self._added / (self.allowed - self._added)):
             # Flat: the last ones added brought nothing. Of several perhaps the first did.
             self.allowed -= self._added
-            self._stop(0 if self._added > 1 else _PATIENCE)
+            self._stop(0 if self._added > 1 else _PATIENCE, speed)
         elif self.allowed < self.most:
             self._added = min(self.most - self.allowed, 1 if self._before is None else 2 * self._added)
             self._before = speed
@@ -63,9 +68,9 @@ class Climb:
             self._stop(0)
         return self.allowed
 
-    def _stop(self, rest: int) -> None:
-        """Compare with nothing measured so far, and add none for so many windows."""
-        self._before, self._added, self._rest = None, 0, rest
+    def _stop(self, rest: int, flat: float = 0.0) -> None:
+        """Compare with nothing measured so far, and add none for so many windows unless the sum sinks below this."""
+        self._before, self._added, self._rest, self._flat = None, 0, rest, flat
 
     def failed(self) -> int:
         """A connection broke or timed out."""
