@@ -179,7 +179,7 @@ class Installer:
         item, begun = job.item, now()
         staged, stop, told = self.store.staging(item), threading.Event(), _teller(entry)
         store = near.path.parent.parent
-        entry.set(phase=Phase.UNPACKING, source=str(store))
+        entry.set(source=str(store))
         entry.have(job.archive.expected or 0)
 
         def work() -> Inventory:
@@ -194,6 +194,7 @@ class Installer:
 
         try:
             async with self.effort.unpacking_turn():
+                entry.set(phase=Phase.UNPACKING)
                 inventory = await in_thread(work, executor=self.unpackers, stop=stop)
         except (ItemError, ValueError) as error:
             entry.set(reason=str(error), unpacked=0.0)
@@ -253,7 +254,9 @@ class Installer:
             unpacked = await ahead.take()
             if unpacked is None:
                 work = functools.partial(self._unpack_file, item, fetched.file, staged, _teller(entry), stop)
+                entry.set(phase=Phase.QUEUED)
                 async with self.effort.unpacking_turn():
+                    entry.set(phase=Phase.UNPACKING)
                     unpacked = await in_thread(work, executor=self.unpackers, stop=stop)
             files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
             await self.store.seal(item, staged, _record(job, fetched, unpacked, self.server), files, begun)

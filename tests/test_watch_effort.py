@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from ayon_async import install
+from ayon_async import Phase, Snapshot, install
 from ayon_async.devserver import DevServer
 from ayon_async.effort import Effort
 from ayon_async.transfer.pacing import Throttle
 from ayon_async.unpack import unpack
 from cli_machine import Machine
-from studios import small, studio
+from studios import small, studio, synced
 from watching import until, watching
 
 LABELS = [f"addon{number} 1.0.0" for number in range(6)]
@@ -62,6 +62,16 @@ async def test_how_many_archives_are_unpacked_at_once(
         own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
         assert recorded.nice == {max(own, 10): len(LABELS)}
         assert own < 10, "the loop's own thread is as it was"
+
+
+async def test_who_waits_for_a_turn_does_not_say_that_it_is_unpacked(tmp_path: Path) -> None:
+    effort, seen = Effort(unpacking=1), list[Snapshot]()
+    async with DevServer(studio(small(*LABELS))) as dev:
+        async with effort.unpacking_turn():
+            run = asyncio.create_task(synced(dev, tmp_path, effort=effort, progress=seen.append))
+            await until(lambda: bool(seen) and seen[-1].bytes_done == seen[-1].size)
+            await until(lambda: {item.phase for item in seen[-1].items} == {Phase.QUEUED})
+        assert (await run).ok
 
 
 async def test_whoever_waits_is_let_in_when_more_may_unpack() -> None:
