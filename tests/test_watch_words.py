@@ -21,13 +21,13 @@ from ayon_async.item import Item
 from ayon_async.progress import ItemProgress, Phase, Snapshot
 from ayon_async.report import ItemReport, State, SyncReport
 from ayon_async.settings import Prefetch
-from ayon_async.watch import Mood, Update, WatchState, autostart, priority
+from ayon_async.watch import Mood, Update, WatchState, autostart, priority, single
 from ayon_async.watch.ahead import bundles_ahead
 from ayon_async.watch.clock import Alarm, Clock
 from ayon_async.watch.describe import Narrator, failure_text, item_line, status_line, update_text
 from ayon_async.watch.keep import Value, change_settings
 from ayon_async.watch.mood import Facts, error_of, mood_of
-from ayon_async.watch.single import Instance, raise_first
+from ayon_async.watch.single import Instance, raise_first, take_or_show_first
 from ayon_async.watch.unit import unit_text
 from ayon_async.watch.updates import update_of
 
@@ -318,7 +318,7 @@ def test_one_instance_for_each_store(tmp_path: Path) -> None:
     assert not raise_first(tmp_path / "store", tmp_path)
     first = Instance.take(tmp_path / "store", tmp_path)
     assert first is not None
-    first.on_raise = shown.set
+    first.show_with(shown.set)
     other = Instance.take(tmp_path / "other", tmp_path)
     assert other is not None
     assert Instance.take(tmp_path / "store", tmp_path) is None
@@ -334,6 +334,37 @@ def test_one_instance_for_each_store(tmp_path: Path) -> None:
     other.release()
 
 
+def test_who_asks_while_the_first_one_starts_is_shown_the_window_later(tmp_path: Path) -> None:
+    shown = threading.Event()
+    first = Instance.take(tmp_path / "store", tmp_path)
+    assert first is not None
+    assert take_or_show_first(tmp_path / "store", tmp_path) is None
+    assert not shown.is_set()
+    first.show_with(shown.set)
+    assert shown.is_set()
+    first.release()
+
+
+def test_who_asks_while_the_first_one_ends_takes_its_place(tmp_path: Path) -> None:
+    first = Instance.take(tmp_path / "store", tmp_path)
+    assert first is not None
+    first.close_door()
+    threading.Timer(0.3, first.release).start()
+    second = take_or_show_first(tmp_path / "store", tmp_path)
+    assert second is not None
+    second.release()
+
+
+def test_a_first_one_that_never_answers_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(single, "_PATIENCE", 0.2)
+    first = Instance.take(tmp_path / "store", tmp_path)
+    assert first is not None
+    first.close_door()
+    with pytest.raises(AyonAsyncError, match="does not answer"):
+        take_or_show_first(tmp_path / "store", tmp_path)
+    first.release()
+
+
 def test_who_does_not_know_the_word_raises_nothing(tmp_path: Path) -> None:
     import json
     import socket
@@ -341,7 +372,7 @@ def test_who_does_not_know_the_word_raises_nothing(tmp_path: Path) -> None:
     shown = threading.Event()
     instance = Instance.take(tmp_path / "store", tmp_path)
     assert instance is not None
-    instance.on_raise = shown.set
+    instance.show_with(shown.set)
     [door] = (tmp_path / "instances").glob("*.json")
     with socket.create_connection(("127.0.0.1", json.loads(door.read_text())["port"])) as asking:
         asking.sendall(b"0" * 64)
@@ -357,7 +388,7 @@ def test_another_process_is_seen(tmp_path: Path) -> None:
     instance = Instance.take(tmp_path / "store", tmp_path)
     assert instance is not None
     shown = threading.Event()
-    instance.on_raise = shown.set
+    instance.show_with(shown.set)
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "None True"
     assert shown.is_set()

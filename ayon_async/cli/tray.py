@@ -63,13 +63,12 @@ def _show(setup: Setup, log_file: Path) -> command.Answer:
     import ayon_async.watch.sso
     import ayon_async.watch.watch  # noqa: F401
     from ayon_async.tray.ready import need_tray
-    from ayon_async.watch.single import Instance, raise_first
+    from ayon_async.watch.single import take_or_show_first
 
     need_tray()
-    instance = Instance.take(setup.paths.addons)
+    instance = take_or_show_first(setup.paths.addons)
     if instance is None:
-        raise_first(setup.paths.addons)
-        setup.output.note("The tray runs already; its window is asked to show itself.")
+        setup.output.note("The tray runs already; its window shows itself.")
         return command.Answer()
     try:
         from ayon_async.tray.app import run_tray

@@ -101,12 +101,12 @@ async def _main(application: _Application, setup: Setup, instance: Instance, log
     def show_window() -> None:
         loop.call_soon_threadsafe(tray.open_window)
 
-    instance.on_raise = show_window
+    instance.show_with(show_window)
     watching, ending = asyncio.ensure_future(bridge.run()), asyncio.ensure_future(end.wait())
     try:
         await asyncio.wait([watching, ending], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        instance.on_raise = None
+        instance.close_door()
         tray.close()
         await tasks.stop()
         ending.cancel()

@@ -13,17 +13,20 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 from filelock import FileLock, Timeout
 
 from ayon_async import fs
+from ayon_async.errors import AyonAsyncError
 from ayon_async.paths import platform_folders
 
 _PATIENCE = 3.0  # seconds that the first one has to answer
+_AGAIN = 0.1  # seconds until it is asked again where it does not
 _WORD_LENGTH = 64
 
 
@@ -36,17 +39,15 @@ class _Door(msgspec.Struct):
 
 @dataclass(eq=False, slots=True)
 class Instance:
-    """The right to be the one program of this user and store, until `release`.
-
-    Attributes:
-        on_raise: Called, in a thread of its own, when a second start asks to be shown the window.
-    """
+    """The right to be the one program of this user and store, until `release`."""
 
     _lock: FileLock
     _door: Path
     _listening: socket.socket
     _word: str
-    on_raise: Callable[[], None] | None = None
+    _wishes: threading.Lock = field(default_factory=threading.Lock)
+    _show: Callable[[], None] | None = None
+    _wished: bool = False  # whether a second start asked while nobody could show anything
 
     @classmethod
     def take(cls, storage: Path, folder: Path | None = None) -> Instance | None:
@@ -74,13 +75,24 @@ class Instance:
         threading.Thread(target=instance._answer, name="instance", daemon=True).start()
         return instance
 
-    def release(self) -> None:
-        """Let others be it."""
+    def show_with(self, show: Callable[[], None]) -> None:
+        """From now on call this, in a thread of its own, when a second start asks; at once where one asked before."""
+        with self._wishes:
+            self._show, wished = show, self._wished
+        if wished:
+            show()
+
+    def close_door(self) -> None:
+        """Answer nobody any more: who asks now waits until it can be the one itself."""
         with contextlib.suppress(OSError):
             fs.remove(self._door)
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
         self._listening.close()
+
+    def release(self) -> None:
+        """Let others be it."""
+        self.close_door()
         self._lock.release()
 
     def _answer(self) -> None:
@@ -92,9 +104,32 @@ class Instance:
             with asking, contextlib.suppress(OSError):
                 asking.settimeout(_PATIENCE)
                 if hmac.compare_digest(_receive(asking), self._word.encode()):
-                    if self.on_raise is not None:
-                        self.on_raise()
+                    with self._wishes:
+                        show, self._wished = self._show, True
+                    if show is not None:
+                        show()
                     asking.sendall(b"shown")
+
+
+def take_or_show_first(storage: Path, folder: Path | None = None) -> Instance | None:
+    """Become the one program of this user and store; None where another one is it, which now shows its window.
+
+    That one may have started or be ending just now: waits for it, a few seconds at the most.
+
+    Args:
+        storage: See `Instance.take`.
+        folder: See `Instance.take`.
+
+    Raises:
+        AyonAsyncError: There is another one, and it does not answer.
+        OSError: The folder can't be written.
+    """
+    end = time.monotonic() + _PATIENCE
+    while (instance := Instance.take(storage, folder)) is None and not raise_first(storage, folder):
+        if time.monotonic() > end:
+            raise AyonAsyncError("The tray runs already, but does not answer.", "End its process, then start it again.")
+        time.sleep(_AGAIN)
+    return instance
 
 
 def raise_first(storage: Path, folder: Path | None = None) -> bool:
