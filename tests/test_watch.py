@@ -375,6 +375,21 @@ async def test_a_failure_is_told_once_and_tried_again(machine: Machine, server: 
     assert len(update.labels) == 4, "it is complete only now"
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_is_replaced_while_it_arrives(machine: Machine, server: DevServer, fails: bool) -> None:
+    slow = server.faults.add("/addons/core/1.0.0/*", Slow(15_000))
+    if fails:
+        server.faults.add("/addons/maya/1.0.0/*", Status(404))
+    async with watching(machine, news_wait=3600) as seen:
+        await seen.until(lambda state: state.listening and state.mood is Mood.WORKING)
+        await until(lambda: server.bytes_sent("/addons/core/1.0.0/*"))
+        await server.add_bundle(Bundle("next", {"core": "1.1.0"}))
+        await server.promote("next")
+        server.faults.remove(slow)
+        await seen.idle("next")
+    assert seen.failures == [], "nobody needs it any more"
+
+
 async def test_a_bundle_that_is_not_there_is_an_error(machine: Machine, server: DevServer) -> None:
     async with watching(machine, bundle="nowhere") as seen:
         state = await seen.mood(Mood.ERROR)

@@ -186,6 +186,8 @@ class Checks:
     def _tell_failure(self, report: SyncReport) -> None:
         if isinstance(report.error, (ServerError, NotSignedIn)):
             return  # the mood says so
+        if self._board.facts.pending:
+            return  # something changed meanwhile; the next check, which comes at once, knows better
         failed = frozenset((item.label, item.error.type) for item in report.items if item.error is not None)
         what = None if report.ok else (report.error and report.error.message, failed)
         if what is not None and what != self._told and self._on_failure is not None:

@@ -31,7 +31,6 @@ class Pace:
         first: The longest wait before the first new try of what failed; it doubles each time.
         longest: The longest of these waits.
         restart: The longest wait after the server said that it restarts.
-        hurry: How long the very first check waits for the line at the most, so that no news fall between the two.
         slept: Unexplained time that counts as a sleep.
         clock: What tells the time.
     """

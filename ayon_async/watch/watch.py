@@ -11,7 +11,7 @@ import contextlib
 import logging
 import math
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -20,18 +20,16 @@ from ayon_async import signin
 from ayon_async.effort import UNPACKING
 from ayon_async.errors import AccessDenied, AyonAsyncError, NotSignedIn, UsageError
 from ayon_async.report import SyncReport
-from ayon_async.settings import Place
 from ayon_async.watch import priority
 from ayon_async.watch.board import Board
 from ayon_async.watch.checks import Checks
+from ayon_async.watch.choices import Choices
 from ayon_async.watch.clock import Alarm
-from ayon_async.watch.keep import Value, change_settings
 from ayon_async.watch.line import Pace, keep_line
 from ayon_async.watch.setup import Setup, find_token, shown_of, stamp_of, what_counts
 from ayon_async.watch.state import Followed, Update, WatchState
 
 _THREADS = 4
-_ITEMS_ARE_PATIENT = 15.0  # what an archive's failure has more patience than a connection's
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +57,7 @@ class Watch:
         on_failure: Callable[[SyncReport], None] | None = None,
         pace: Pace | None = None,
     ) -> None:
-        self._setup = setup
+        self._choices = Choices(setup)
         self._pace = pace or Pace()
         self._board = Board(on_change)
         self._board.state = replace(self._board.state, **shown_of(setup.settings))
@@ -73,13 +71,11 @@ class Watch:
         self._due = math.inf  # when to check, by the loop's clock
         self._first = True  # whether there was no check yet
         self._soon = True  # whether the first check on the line does without the random wait
-        self._decided: dict[str, Any] = {}  # attributes of the settings that a person chose and no file can say
         self._left = False  # whether a person signed out
         self._compared = False  # whether the store was compared with the last good bundle since the server is away
         self._line: asyncio.Task[None] | None = None
         self._work: asyncio.Task[None] | None = None
         self._errands: set[asyncio.Task[None]] = set()
-        self._choosing = asyncio.Lock()
         self._turn = asyncio.Lock()  # of who begins and ends work
         self._token: str | None = None
 
@@ -93,7 +89,7 @@ class Watch:
     @property
     def setup(self) -> Setup:
         """The settings as they are now."""
-        return self._setup
+        return self._choices.setup
 
     @property
     def watched(self) -> bool:
@@ -119,32 +115,21 @@ class Watch:
 
     def follow(self, which: Followed) -> None:
         """Follow another bundle, from now on and after the next start; does nothing where that is locked."""
-        file: dict[str, Value] = {
-            "bundle": None,
-            "use_dev": which == "dev" or None,
-            "use_staging": which == "staging" or None,
-        }
-
-        async def choose() -> None:
-            choice = replace(self._setup.settings.choice, bundle=None, dev=which == "dev", staging=which == "staging")
-            await self._choose("use_staging", "choice", choice, file)
-
-        self._post(lambda: self._spawn(choose()))
+        self._post(lambda: self._spawn(self._take(self._choices.follow(which))))
 
     def limit(self, rate: float | None) -> None:
         """Receive so many bytes a second at the most, from now on and after the next start, unless that is locked."""
-        value = int(rate) if rate is not None else None
-        self._post(lambda: self._spawn(self._choose("limit_rate", "limit_rate", rate, {"limit_rate": value})))
+        self._post(lambda: self._spawn(self._take(self._choices.limit(rate))))
 
     def signed_in(self, server: str) -> None:
         """Somebody signed in to this server, and what stands for them is kept: use it from now on."""
 
         async def take() -> None:
             self._left = False
-            if self._setup.settings.server != server:
+            if self.setup.settings.server != server:
                 await self._reload()  # it is the last one used now, which is enough where no place names one
-            if self._setup.settings.server != server:
-                await self._choose("server", "server", server, {"server": server})
+            if self.setup.settings.server != server:
+                await self._take(self._choices.use(server))
             async with self._turn:
                 await self._stop_work()  # it may still go by what stood for them before
                 self._connect()
@@ -184,9 +169,9 @@ class Watch:
         for call in self._early:
             call()
         alarm = Alarm(self._pace.clock, self._pace.slept)
-        stamp = await asyncio.to_thread(stamp_of, self._setup)
+        stamp = await asyncio.to_thread(stamp_of, self.setup)
         try:
-            await self._checks.begin(self._setup)
+            await self._checks.begin(self.setup)
             self._connect(quietly=True)
             while True:
                 waited = self._patience()
@@ -197,7 +182,7 @@ class Watch:
                 if alarm.slept(waited):
                     log.info("The computer slept; checking.")
                     self._connect()
-                if stamp != (stamp := await asyncio.to_thread(stamp_of, self._setup)):
+                if stamp != (stamp := await asyncio.to_thread(stamp_of, self.setup)):
                     await self._reload()
                 await self._act()
         finally:
@@ -228,12 +213,12 @@ class Watch:
             return
         if facts.line == "down" and facts.report is None and self._work is None and not self._compared:
             self._compared = True
-            self._begin(self._checks.compare_offline(self._setup))
+            self._begin(self._checks.compare_offline(self.setup))
         if self._due > now:
             return
         if facts.line == "refused":
-            self._due = now + self._setup.settings.check_every
-            if not (self._left and self._setup.settings.api_key):
+            self._due = now + self.setup.settings.check_every
+            if not (self._left and self.setup.settings.api_key):
                 self._connect(quietly=True)
         elif facts.line == "up":
             if self._work is not None and not facts.is_running:
@@ -258,19 +243,20 @@ class Watch:
 
     def _some_time(self) -> float:
         """A studio's watches all hear the news in the same moment."""
-        return random.uniform(0, self._setup.settings.news_wait)
+        return random.uniform(0, self.setup.settings.news_wait)
 
     async def _check(self) -> None:
         """Make the store equal to the bundle, then fetch what may be active next."""
-        setup, token = self._setup, self._token
+        setup, token = self.setup, self._token
         report = await self._checks.check(setup, token)
-        loop = asyncio.get_running_loop()
-        self._due = min(self._due, loop.time() + self._checks.pause(report, setup.settings.check_every))
+        changed = self._board.facts.pending  # meanwhile, and maybe the very bundle that this was about
+        pause = 0.0 if changed else self._checks.pause(report, setup.settings.check_every)
+        self._due = min(self._due, asyncio.get_running_loop().time() + pause)
         self._compared = False
         if isinstance(report.error, NotSignedIn):
             await _end(self._line)
             self.refused(report.error)
-        elif report.ok:
+        elif report.ok and not changed:
             await self._checks.fetch_ahead(setup, token)
 
     # --- the line -----------------------------------------------------------------------------------------------------
@@ -288,7 +274,7 @@ class Watch:
 
     async def _keep_line(self, before: asyncio.Task[None] | None) -> None:
         await _end(before)
-        setup = self._setup
+        setup = self.setup
         try:
             token = await asyncio.to_thread(find_token, setup)
         except NotSignedIn as error:
@@ -303,7 +289,7 @@ class Watch:
         pending = self._board.facts.pending or may_have_missed
         self._board.know({"user": user}, line="up", line_error=None, asked=False, pending=pending)
         if may_have_missed:
-            start = random.uniform(0, self._setup.settings.start_jitter) if self._first else 0.0
+            start = random.uniform(0, self.setup.settings.start_jitter) if self._first else 0.0
             self._ask(start if self._soon else self._some_time())
             self._soon = self._first = False
 
@@ -323,7 +309,7 @@ class Watch:
 
     def refused(self, error: AccessDenied) -> None:
         """See `line.Ears`."""
-        self._due = asyncio.get_running_loop().time() + self._setup.settings.check_every
+        self._due = asyncio.get_running_loop().time() + self.setup.settings.check_every
         self._board.know({"user": None}, line="refused", line_error=error, asked=False, pending=False)
 
     # --- what a person does -------------------------------------------------------------------------------------------
@@ -350,7 +336,7 @@ class Watch:
         self._ask(0.0)
 
     async def _sign_out(self) -> None:
-        setup, self._left = self._setup, True
+        setup, self._left = self.setup, True
         async with self._turn:
             await self._stop_work()
             await _end(self._line)
@@ -362,38 +348,20 @@ class Watch:
 
     # --- the settings -------------------------------------------------------------------------------------------------
 
-    async def _choose(self, key: str, attribute: str, value: object, file: Mapping[str, Value]) -> None:
-        """A person's choice: kept in the user's file, and where that has no say, until the end of the program.
-
-        Args:
-            key: A key of the settings; where it is locked nothing is done.
-            attribute: The attribute of `Settings` that it decides.
-            value: What that should be.
-            file: What the file should say.
-        """
-        if self._setup.settings.origin(key).place is Place.LOCKED:
-            log.warning("The machine's settings do not let %s be chosen.", key)
-            return
-        async with self._choosing:
-            try:
-                await asyncio.to_thread(change_settings, self._setup.folders.user_file, file)
-            except UsageError as error:
-                log.warning("%s %s", error.message, error.hint)
-            self._decided.pop(attribute, None)
-            fresh = await asyncio.to_thread(self._setup.again)
-            if getattr(fresh.settings, attribute) != value:
-                self._decided[attribute] = value
+    async def _take(self, choice: Coroutine[Any, Any, None]) -> None:
+        """Make a choice, and go by it."""
+        await choice
         await self._reload()
 
     async def _reload(self) -> None:
         """Read the settings anew, and do what that changes."""
         try:
-            setup = await asyncio.to_thread(lambda: self._setup.again(**self._decided))
+            before = await self._choices.read_anew()
         except UsageError as error:
             log.warning("%s %s", error.message, error.hint)
             self._board.know(settings_error=error)
             return
-        before, self._setup, settings = self._setup, setup, setup.settings
+        setup, settings = self.setup, self.setup.settings
         self._checks.effort.rate = settings.limit_rate
         if what_counts(before.settings) != what_counts(settings):
             # In one moment: what was found is not true of what is followed now.
