@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # windows, of which most people seldom see one, are imported 
 _BUSY = (Mood.CHECKING, Mood.WORKING)
 _TICK = 100  # milliseconds
 _SLOW = 5  # ticks between changes of what goes over the desktop's bus
+_LATE_PANEL = 5000  # milliseconds between two looks for a tray where there is none
 # As long as the desktop wants. With a number of milliseconds Qt would, for so long, also show the notification's text
 # in place of the tooltip, and its picture in place of the icon: what they say would not be so any more.
 _SHOWN = -1
@@ -68,31 +69,42 @@ class Tray(QObject):
         self._timer = QTimer(self, interval=_TICK)
         self._timer.timeout.connect(self._tick)
 
-        self._has_tray = QSystemTrayIcon.isSystemTrayAvailable()
-        self._icon = QSystemTrayIcon(self)
+        self._icon: QSystemTrayIcon | None = None  # where the desktop has a tray
         self._menu = QMenu()
         self._menu_view = MenuView(self._menu, self._chosen)
         self._window: Window | None = None  # made when it is first opened
-        self._connect()
-        self._show_all(self._bridge.state)
-        if self._has_tray:
-            self._icon.setContextMenu(self._menu)
-            self._icon.show()
-        else:
-            log.info("This desktop has no tray; the window serves.")
-            self.open_window()
-
-    def _connect(self) -> None:
         self._bridge.changed.connect(self._changed)
         self._bridge.updated.connect(self._updated)
         self._bridge.failed.connect(self._failed)
+        self._looking = QTimer(self, interval=_LATE_PANEL)
+        self._looking.timeout.connect(self._look_for_tray)
+        self._look_for_tray()
+        self._show_all(self._bridge.state)
+        if self._icon is None:
+            log.info("This desktop has no tray; the window serves.")
+            self.open_window()
+            self._looking.start()
+
+    def _look_for_tray(self) -> None:
+        """Put the icon into the desktop's tray if there is one; at login we may well start before the panel."""
+        if not QSystemTrayIcon.isSystemTrayAvailable():
+            return
+        self._looking.stop()
+        self._icon = QSystemTrayIcon(self)
         self._icon.activated.connect(self._activated)
         self._icon.messageClicked.connect(lambda: self._message_leads_to())
+        self._icon.setContextMenu(self._menu)
+        self._show_icon(self._bridge.state)
+        self._icon.show()
+        if self._window is not None:
+            self._window.has_tray = True
 
     def close(self) -> None:
         """Take everything from the screen."""
         self._timer.stop()
-        self._icon.hide()
+        self._looking.stop()
+        if self._icon is not None:
+            self._icon.hide()
         if self._window is not None:
             self._window.hide()
         for dialog in (self._dialog, self._about):
@@ -123,18 +135,23 @@ class Tray(QObject):
 
     def _show_all(self, state: WatchState) -> None:
         self._shown = state
-        mark, line = mark_of(state), status_line(state)
-        if mark != self._mark:
-            self._mark = mark
-            self._icon.setIcon(icon_of(mark))
-        if line != self._icon.toolTip():
-            self._icon.setToolTip(line)
+        self._show_icon(state)
         self._menu_view.show_entries(menu_of(state, self._circumstances()))
         self._show_page(state)
         if state.mood is Mood.SIGNED_OUT:
             self._ask_to_sign_in()
         elif state.user is not None:
             self._asked = False
+
+    def _show_icon(self, state: WatchState) -> None:
+        if self._icon is None:
+            return
+        mark, line = mark_of(state), status_line(state)
+        if mark != self._mark:
+            self._mark = mark
+            self._icon.setIcon(icon_of(mark))
+        if line != self._icon.toolTip():
+            self._icon.setToolTip(line)
 
     def _show_page(self, state: WatchState) -> None:
         if self._window is not None and self._window.isVisible():
@@ -157,7 +174,7 @@ class Tray(QObject):
             actions = Actions(self._watch.check_now, self._pause, self.sign_in, self._quit)
             # Not a setting: nothing but where the window stood.
             remembered = QSettings(str(self._watch.setup.folders.config / "window.ini"), QSettings.Format.IniFormat)
-            self._window = Window(actions, self._menu, remembered, has_tray=self._has_tray)
+            self._window = Window(actions, self._menu, remembered, has_tray=self._icon is not None)
             self._window.opened.connect(self._window_opened)
             self._window.closed.connect(self._window_closed)
         self._window.come_forward()
@@ -283,5 +300,5 @@ class Tray(QObject):
 
     def _say(self, title: str, text: str, leads_to: Callable[[], object] | None = None) -> None:
         self._message_leads_to = leads_to or self.open_window
-        if self._has_tray:
+        if self._icon is not None:
             self._icon.showMessage(title, text, icon_of(self._mark or Mark()), _SHOWN)

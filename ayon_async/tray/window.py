@@ -55,6 +55,9 @@ class Window(QWidget):
     Args:
         menu: The tray's menu, which the window has too.
         remembered: Where its place and size are kept.
+        has_tray: See below.
+
+    Attributes:
         has_tray: Whether it may go away where a person closes it; else it only becomes small.
     """
 
@@ -65,7 +68,7 @@ class Window(QWidget):
         super().__init__()
         self._actions = actions
         self._remembered = remembered
-        self._has_tray = has_tray
+        self.has_tray = has_tray
         self._page: Page | None = None
         self.setWindowTitle("AYON addons")
         self.setMinimumSize(QSize(560, 360))
@@ -148,7 +151,7 @@ class Window(QWidget):
         self.closed.emit()
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        if not self._has_tray and event.spontaneous():
+        if not self.has_tray and event.spontaneous():
             event.ignore()
             self.showMinimized()
 
