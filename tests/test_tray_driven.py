@@ -270,6 +270,23 @@ async def test_a_second_start_shows_the_first_one_s_window(tmp_path: Path) -> No
             assert (await ended(driver.process)).code == 0
 
 
+async def test_of_two_at_once_one_shows_its_window(tmp_path: Path) -> None:
+    async with DevServer(tiny_studio()) as server, desktop() as desk:
+        machine = Machine(tmp_path, server.url, **desk.env)
+        both = [await machine.start("tray"), await machine.start("tray")]
+        ending = [asyncio.create_task(ended(process)) for process in both]
+        try:
+            async with asyncio.timeout(PATIENCE):
+                [one], [other] = await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
+            assert (await one).code == 0, await one
+            await Driver(machine, desk, both[ending.index(other)]).sees("AYON addons")
+        finally:
+            for process in both:
+                if process.returncode is None:
+                    process.terminate()
+            await asyncio.wait(ending)
+
+
 async def test_without_a_tray_the_window_serves(tmp_path: Path) -> None:
     async with DevServer(tiny_studio()) as server, desktop(tray=False) as desk:
         machine = Machine(tmp_path, server.url, **desk.env)
@@ -277,6 +294,15 @@ async def test_without_a_tray_the_window_serves(tmp_path: Path) -> None:
         driver = Driver(machine, desk, process)
         try:
             await driver.sees("AYON addons")
+
+            # A panel that comes up later is noticed.
+            await desk.offer_tray()
+
+            async def has_icon() -> bool:
+                return desk.icons > 0
+
+            await driver.until(has_icon, "an icon")
+            await driver.says("prod · up to date")
             await driver.keys("key", "ctrl+q")
             async with asyncio.timeout(PATIENCE):
                 assert (await ended(process)).code == 0

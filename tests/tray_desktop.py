@@ -61,6 +61,11 @@ class Desktop:
 
     # --- the tray ---------------------------------------------------------------------------------------------------
 
+    async def offer_tray(self) -> None:
+        """From now on there is a tray."""
+        assert self._bus is not None
+        await self._bus.request_name(_WATCHER)
+
     @property
     def icons(self) -> int:
         """How many icons programs put into the tray so far."""
@@ -131,8 +136,10 @@ class Desktop:
     async def _serve(self, address: str, *, tray: bool) -> None:
         self._bus = await MessageBus(bus_address=address).connect()
         self._bus.add_message_handler(self._answer)
-        for name in (_NOTIFICATIONS, _PORTAL, *([_WATCHER] if tray else [])):
+        for name in (_NOTIFICATIONS, _PORTAL):
             await self._bus.request_name(name)
+        if tray:
+            await self.offer_tray()
 
     def _answer(self, message: Message) -> Message | bool:
         """The reply to a call of ours; False for what is none."""
