@@ -14,7 +14,7 @@ from cli_machine import Machine
 
 COMMANDS = (
     *("sync", "status", "verify", "repair", "prune", "history", "lock"),
-    *("bundles", "login", "logout", "paths", "config", "exec", "demo"),
+    *("bundles", "login", "logout", "paths", "config", "exec", "tray", "watch", "demo"),
 )
 HEAVY = {"aiohttp", "rich", "keyring"}
 
