@@ -94,8 +94,13 @@ class Machine:
     @property
     def store(self) -> dict[str, bytes]:
         """Every file that the store shows to others, by its path in it."""
-        files = (path for path in self.storage.rglob("*") if path.is_file() and ".ayon-async" not in path.parts)
-        return {path.relative_to(self.storage).as_posix(): path.read_bytes() for path in files}
+        found = {}
+        for folder, folders, names in os.walk(self.storage):  # which does not mind what goes away meanwhile
+            folders[:] = [name for name in folders if name != ".ayon-async"]
+            for path in (Path(folder, name) for name in names):
+                if path.is_file():
+                    found[path.relative_to(self.storage).as_posix()] = path.read_bytes()
+        return found
 
 
 async def ended(process: asyncio.subprocess.Process) -> Ended:
