@@ -64,14 +64,14 @@ async def test_what_it_says(machine: Machine, server: DevServer) -> None:
     assert process.stdout is not None
     said: list[str] = []
     async with asyncio.timeout(20):
-        while not said or "AYON production · staging · up to date." not in said[-1]:
+        while not said or "1 addon updated: core 1.1.0. Bundle staging." not in said[-1]:
             said.append((await process.stdout.readline()).decode())
     left = await stopped(process, signal.SIGTERM)
     assert (left.code, left.err) == (143, "")
     text = "".join(said)
     assert f"Watching {server.url}." in text
     assert "core 1.1.0 · installed" in text
-    assert "1 addon updated: core 1.1.0. Bundle staging." in text
+    assert "AYON production · staging · up to date." in text
     [log] = machine.home.rglob("watch.log")
     assert "core 1.1.0 · installed" in log.read_text(encoding="utf-8")
     assert "artist-key" not in text + log.read_text(encoding="utf-8")

@@ -86,6 +86,7 @@ AWAY, NOBODY = ServerError("away"), NotSignedIn("who?")
         (replace(GOOD, line="down", line_error=AWAY), Mood.OFFLINE, ServerError),
         (replace(GOOD, line="down", line_error=AWAY, pending=True), Mood.OFFLINE, ServerError),
         (replace(GOOD, line="down", line_error=AWAY, asked=True), Mood.CHECKING, None),
+        (replace(GOOD, report=report(error=NOBODY)), Mood.SIGNED_OUT, NotSignedIn),
         # a person
         (replace(GOOD, paused=True), Mood.PAUSED, None),
         (replace(GOOD, paused=True, line="down", line_error=AWAY), Mood.PAUSED, None),
@@ -154,8 +155,12 @@ def test_the_log_says_what_lasts_once() -> None:
     for mood in (Mood.STARTING, Mood.CHECKING, Mood.IDLE, Mood.CHECKING, Mood.IDLE):
         narrator.tell(replace(idle, mood=mood))
     assert said == ["AYON production · prod · up to date."]
-    narrator.tell(replace(idle, mood=Mood.OFFLINE, error=ServerError("No answer.", "Look.")))
-    assert said[1:] == ["AYON production · the server can't be reached. No answer. Look."]
+    narrator.tell(replace(idle, mood=Mood.OFFLINE, error=ServerError("No answer: refused", "Look.")))
+    assert said[1:] == ["AYON production · the server can't be reached. No answer: refused. Look."]
+    narrator.tell(replace(idle, update=Update(datetime.now(), ("a 1",), "prod")))  # of a bundle followed long ago
+    assert said[2:] == ["AYON production · prod · up to date."]
+    narrator.updated(Update(datetime.now(), ("a 1",), "prod"))
+    assert said[3:] == ["1 addon updated: a 1. Bundle prod."]
 
 
 # --- what is decided --------------------------------------------------------------------------------------------------

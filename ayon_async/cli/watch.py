@@ -63,7 +63,7 @@ async def run_headless(setup: Setup) -> command.Answer:
         narrator = Narrator(log.info)
         log.info("Watching %s.", setup.settings.server or "no server yet")
         try:
-            await Watch(setup, on_change=narrator.tell).run()
+            await Watch(setup, on_change=narrator.tell, on_update=narrator.updated).run()
         except asyncio.CancelledError:
             error = interrupt.error()
             if error is None:

@@ -16,7 +16,7 @@ from PySide6.QtCore import QObject, Signal
 from ayon_async.watch import Watch
 from ayon_async.watch.describe import Narrator
 from ayon_async.watch.setup import Setup
-from ayon_async.watch.state import WatchState
+from ayon_async.watch.state import Update, WatchState
 
 _END_SECONDS = 2.0
 
@@ -45,10 +45,14 @@ class Bridge(QObject):
             narrator.tell(state)
             self.changed.emit()
 
+        def updated(update: Update) -> None:
+            narrator.updated(update)
+            self.updated.emit(update)
+
         self.watch = Watch(
             setup,
             on_change=changed,
-            on_update=self.updated.emit,
+            on_update=updated,
             on_failure=self.failed.emit,
         )
         self._loop: asyncio.AbstractEventLoop | None = None

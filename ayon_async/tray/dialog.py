@@ -25,10 +25,10 @@ from PySide6.QtWidgets import (
 from ayon_async.errors import AyonAsyncError, LoginFailed, NotSignedIn
 from ayon_async.settings import Place
 from ayon_async.signin import SignedIn
-from ayon_async.tray.page import in_words
 from ayon_async.tray.rows import QuietLabel
 from ayon_async.tray.tasks import Tasks
 from ayon_async.tray.theme import is_dark
+from ayon_async.watch.describe import in_words
 from ayon_async.watch.servers import remembered_servers
 from ayon_async.watch.setup import Setup
 from ayon_async.watch.sso import Found, browser_sign_in, find_server, keep, key_sign_in, password_sign_in

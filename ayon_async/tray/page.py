@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ayon_async.errors import AyonAsyncError
 from ayon_async.item import Item
 from ayon_async.progress import ItemProgress, Phase, Snapshot
 from ayon_async.text import counted, size_text
 from ayon_async.tray.mark import Mark, item_share, mark_of, share_of
 from ayon_async.version import __version__
-from ayon_async.watch.describe import left_text, phase_text
+from ayon_async.watch.describe import in_words, left_text, phase_text
 from ayon_async.watch.setup import Setup
 from ayon_async.watch.state import Mood, WatchState
 
@@ -177,9 +176,10 @@ def _progress(snapshot: Snapshot) -> str:
 
 
 def _trouble(state: WatchState) -> Trouble | None:
+    if state.error is not None and state.mood is Mood.SIGNED_OUT:
+        return Trouble(state.error.message, "", "sign_in")  # the button is what to do
     if state.error is not None:
-        remedy: Remedy = "sign_in" if state.mood is Mood.SIGNED_OUT else "retry"
-        return Trouble(state.error.message, state.error.hint, remedy)
+        return Trouble(state.error.message, state.error.hint, "retry")
     if state.mood is Mood.SIGNED_OUT:
         return Trouble("Sign in to the studio's AYON server to get its addons.", "", "sign_in")
     failed = _failed(state.snapshot)
@@ -233,12 +233,6 @@ def _row(item: ItemProgress, snapshot: Snapshot, log_file: Path | None) -> Row:
 def _reason(item: ItemProgress) -> str:
     error = item.report.error if item.report is not None else None
     return item.reason if error is None else in_words(error)
-
-
-def in_words(error: AyonAsyncError) -> str:
-    """What happened and what to do, as sentences."""
-    message = error.message if error.message.endswith((".", "!", "?", "…")) else f"{error.message}."
-    return f"{message} {error.hint}".rstrip()
 
 
 def _details(item: ItemProgress, snapshot: Snapshot, log_file: Path | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ayon_async.errors import AyonAsyncError
 from ayon_async.progress import ItemProgress, Phase, Snapshot
 from ayon_async.report import ItemReport, SyncReport
 from ayon_async.text import counted, size_text
@@ -121,13 +122,19 @@ def update_text(update: Update) -> tuple[str, str]:
 def failure_text(report: SyncReport) -> tuple[str, str]:
     """Title and body of the notification that a run failed, with what to do."""
     if report.error is not None:
-        return "The AYON addons could not be updated", f"{report.error.message} {report.error.hint}".rstrip()
+        return "The AYON addons could not be updated", in_words(report.error)
     failed = _failed(report)
     error = next((item.error for item in failed if item.error is not None), None)
     body = f"{_listed([item.label for item in failed])}."
     if error is not None:
-        body = f"{body} {error.message} {error.hint}".rstrip()
+        body = f"{body} {in_words(error)}"
     return f"{counted(len(failed), 'addon')} could not be updated", body
+
+
+def in_words(error: AyonAsyncError) -> str:
+    """What happened and what to do, as sentences."""
+    message = error.message if error.message.endswith((".", "!", "?", "…")) else f"{error.message}."
+    return f"{message} {error.hint}".rstrip()
 
 
 def _failed(report: SyncReport) -> list[ItemReport]:
@@ -154,9 +161,6 @@ def log_lines(before: WatchState, now: WatchState) -> list[str]:
     if now.mood is Mood.WORKING and before.mood is not Mood.WORKING:
         lines.append(f"{status_line(now)}.")
     lines += [outcome_line(report) for report in _ended(now) if report not in _ended(before)]
-    if now.update is not None and now.update != before.update and before.mood is not Mood.STARTING:
-        title, body = update_text(now.update)
-        lines.append(f"{title}: {body}")
     return lines
 
 
@@ -171,11 +175,11 @@ def settled_line(state: WatchState) -> str | None:
     if state.mood in (Mood.STARTING, Mood.CHECKING, Mood.WORKING):
         return None
     line = f"{status_line(state)}."
-    return line if state.error is None else f"{line} {state.error.message} {state.error.hint}".rstrip()
+    return line if state.error is None else f"{line} {in_words(state.error)}"
 
 
 class Narrator:
-    """Says of each state what a log should have of it, once.
+    """Says of each state, and of each update, what a log should have of it, once.
 
     Args:
         say: Takes a line.
@@ -195,3 +199,7 @@ class Narrator:
             self._say(settled)
             self._settled = settled
         self._before = state
+
+    def updated(self, update: Update) -> None:
+        """An update is complete."""
+        self._say(": ".join(update_text(update)))

@@ -62,11 +62,11 @@ def mood_of(facts: Facts) -> Mood:
 def error_of(facts: Facts) -> AyonAsyncError | None:
     """Why the mood is signed out, offline or error; None otherwise."""
     mood, report = mood_of(facts), facts.report
-    if mood is Mood.SIGNED_OUT or (mood is Mood.OFFLINE and facts.line == "down"):
+    if (mood, facts.line) in ((Mood.SIGNED_OUT, "refused"), (Mood.OFFLINE, "down")):
         return facts.line_error
     if mood is Mood.ERROR and facts.settings_error is not None:
         return facts.settings_error
-    if report is None or mood not in (Mood.OFFLINE, Mood.ERROR):
+    if report is None or mood not in (Mood.SIGNED_OUT, Mood.OFFLINE, Mood.ERROR):
         return None
     return report.error or next((item.error for item in report.items if item.error is not None), None)
 
