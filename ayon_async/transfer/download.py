@@ -22,25 +22,16 @@ from ayon_async.transfer.copying import copy
 from ayon_async.transfer.origins import Origins
 from ayon_async.transfer.pacing import Pacer
 from ayon_async.transfer.part import Part, Validator
+from ayon_async.transfer.pieces import Pieces
 from ayon_async.transfer.probe import Probe, probe
 from ayon_async.transfer.stream import Failed, Line, Piece, StartOver, WrongSize, stream
 from ayon_async.transfer.writer import Writer
 from ayon_async.urls import redact
 
-SMALLEST_SPLIT = 256 * 1024
-"""Bytes that are worth a connection of their own."""
-_SMALLEST_SHARE = 1 << 20
-"""Bytes to ask for at once where there is more than a few times that."""
-_WORTH_SECONDS = 0.4
-"""Work that another connection should take over from an archive's first one, which was asked for all of it."""
-_STUCK_SECONDS = 3.0
-"""Work that another connection should take over from one that was asked for a share, and would be asked for twice."""
 _WORTH_AHEAD = 16 << 20
 """Bytes of an archive that is worth being read before it is whole."""
 _SLOW = 1.0
 """Seconds after which one that is still arriving is."""
-_PART_FOR_DIRECTORY = 128
-"""A zip ends with its table of contents, without which nothing can be unpacked: this part of it comes early."""
 T = TypeVar("T")
 
 
@@ -105,7 +96,7 @@ class Download:
         self._entry = entry
         self._means = means
         self.writer = Writer(part, means.writers)
-        self._pieces: list[Piece] = []
+        self._pieces = Pieces(part, means.pacer.climb.most)
         self._helpers: set[asyncio.Task[None]] = set()
         self._source = archive.sources[0]
         self._expected = archive.expected
@@ -113,7 +104,6 @@ class Download:
         self._splits = True  # until the source shows that it does not do them
         self._pieced = part.resumed
         self._on_arrival = on_arrival
-        self._wants_end = False
         self._begun = time.monotonic()
 
     async def run(self) -> Fetched:
@@ -291,7 +281,7 @@ class Download:
 
     async def _fill(self) -> None:
         """Ask for what nobody else brings, over one connection, until there is no such byte."""
-        if not self._gaps():
+        if not self._pieces.gaps():
             await asyncio.wait(self._helpers, return_when=asyncio.FIRST_COMPLETED)
             return
         async with self._means.pacer.connection(self._expected):
@@ -301,22 +291,16 @@ class Download:
                 try:
                     await self._stream(piece)
                 finally:
-                    self._pieces.remove(piece)
+                    self._pieces.drop(piece)
 
     async def _next_piece(self) -> Piece | None:
         if self._part.done.spans and (self._whole or not self._can_go_on) and not self._part.complete:
             await self._start_over("the source does not let one go on in the middle")
-        gaps = self._gaps()
-        if not gaps:
+        if not self._pieces.gaps():
             return None
         if self._part.done.spans:
             self._pieced = True
-        start, end = gaps[0]
-        if end is not None and self._part.done.spans and self._can_split:
-            start, end = self._share(start, end)
-        piece = Piece.of(start, end)
-        self._pieces.append(piece)
-        return piece
+        return self._pieces.take_first(split=bool(self._part.done.spans) and self._can_split)
 
     @property
     def _can_go_on(self) -> bool:
@@ -328,22 +312,6 @@ class Download:
     @property
     def _can_split(self) -> bool:
         return self._splits and not self._whole and self._part.size is not None and self._can_go_on
-
-    def _gaps(self) -> tuple[tuple[int, int | None], ...]:
-        """What is neither here nor on its way."""
-        size = self._part.size
-        if size is None:
-            return () if self._pieces else ((0, None),)
-        taken = self._part.done
-        for piece in self._pieces:
-            taken = taken.add(piece.start, size if piece.end is None else piece.end)
-        return taken.missing(size)
-
-    def _share(self, start: int, end: int) -> tuple[int, int]:
-        """How much of a gap to ask for at once: what is taken back later comes in vain for a while."""
-        rest = end - start
-        share = max(SMALLEST_SPLIT, rest // self._means.pacer.climb.most, min(_SMALLEST_SHARE, rest // 4))
-        return start, end if rest < share + SMALLEST_SPLIT else start + share
 
     async def _stream(self, piece: Piece) -> None:
         source, pacer, origins = self._source, self._means.pacer, self._means.origins
@@ -369,51 +337,28 @@ class Download:
         size, wait = self._part.size, time.monotonic() - self._begun
         if self._on_arrival is None or size is None or size < _WORTH_AHEAD or wait < _SLOW or not self._can_split:
             return
-        offer, self._on_arrival, self._wants_end = self._on_arrival, None, True
+        offer, self._on_arrival, self._pieces.wants_end = self._on_arrival, None, True
         offer(self._part.reader())
 
     # --- helpers: further connections for the same archive ----------------------------------------------------------
 
     def largest_rest(self) -> int:
         """Bytes that a further connection could take over; 0 where it could not help."""
-        return max((end - start for start, end in self._spare()), default=0)
+        return self._pieces.largest_rest() if self._can_split else 0
 
     def start_helper(self) -> None:
         """Let another connection, which the caller has taken from the pacer, bring the largest rest."""
-        end = self._end()
-        rest = end or max(self._spare(), key=lambda gap: gap[1] - gap[0])
-        self._wants_end = False
-        taken_from = next((piece for piece in self._pieces if piece.end == rest[1]), None)
-        if taken_from is not None:
-            taken_from.end = rest[0]
         self._pieced = True
-        piece = Piece.of(*(end or self._share(*rest)), split=True)
-        self._pieces.append(piece)
+        piece = self._pieces.take_over()
         task = asyncio.create_task(self._help(piece))
         self._helpers.add(task)
 
         def ended(task: asyncio.Task[None]) -> None:  # also where it was cancelled before it began
             self._helpers.discard(task)
-            self._pieces.remove(piece)
+            self._pieces.drop(piece)
             self._means.pacer.release()
 
         task.add_done_callback(ended)
-
-    def _spare(self) -> list[tuple[int, int]]:
-        """What nobody asked for yet; else the second half of what would take its connection long enough."""
-        if not self._can_split or not any(piece.position > piece.start for piece in self._pieces):
-            return []
-        gaps = [(start, end) for start, end in self._gaps() if end is not None and end - start >= SMALLEST_SPLIT]
-        return gaps or [half for piece in self._pieces if (half := _second_half(piece))]
-
-    def _end(self) -> tuple[int, int] | None:
-        """The archive's end, where its reader needs it and another connection would come to it only last."""
-        size = self._part.size
-        if not self._wants_end or size is None:
-            return None
-        start = size - max(SMALLEST_SPLIT, size // _PART_FOR_DIRECTORY)
-        waiting = any(piece.end == size and piece.position < start for piece in self._pieces)
-        return (start, size) if waiting else None
 
     async def _help(self, piece: Piece) -> None:
         try:
@@ -425,10 +370,3 @@ class Download:
 
     async def _in_writer(self, work: Callable[[], T]) -> T:
         return await in_thread(work, executor=self._means.writers)
-
-
-def _second_half(piece: Piece) -> tuple[int, int] | None:
-    if piece.end is None or piece.seconds_left < (_WORTH_SECONDS if piece.is_open else _STUCK_SECONDS):
-        return None
-    middle = piece.end - (piece.end - piece.position) // 2
-    return (middle, piece.end) if piece.end - middle >= SMALLEST_SPLIT else None
