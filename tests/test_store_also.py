@@ -13,13 +13,12 @@ from collections import namedtuple
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ayon_async import Store, fs, sync
-from ayon_async import store as stores
 from ayon_async.devserver import DevServer, addon, client_zip, package, tiny_studio, zip_bytes
+from ayon_async.store import nearby
 from cli_machine import Machine
 from store_processes import content, leftovers
 from studios import everything, signed_in, studio
@@ -252,15 +251,9 @@ async def test_store_that_does_not_answer(
     machine: Machine, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a server of files that is down."""
-    never, scan = threading.Event(), Store._scan
-
-    def hang(self: Store, items: Any) -> Any:
-        if self.root("addon").path.is_relative_to(other):
-            never.wait(20)
-        return scan(self, items)
-
-    monkeypatch.setattr(stores, "_PATIENCE", 0.2)
-    monkeypatch.setattr(Store, "_scan", hang)
+    never = threading.Event()
+    monkeypatch.setattr(nearby, "PATIENCE", 0.2)
+    monkeypatch.setattr(nearby, "held", lambda roots, items: never.wait(20))
     done = await machine.call("sync", "--json", "--also", str(other))
     never.set()
     assert done.code == 0

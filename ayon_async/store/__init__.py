@@ -14,18 +14,17 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from ayon_async import fs
-from ayon_async.errors import StoreError
 from ayon_async.item import Item
 from ayon_async.limits import Limits
 from ayon_async.report import Kind
-from ayon_async.store import ground, guard, index, processes, staging, tidy, verify
+from ayon_async.store import ground, guard, index, nearby, processes, staging, tidy, verify
 from ayon_async.store.ground import on_disk
 from ayon_async.store.guard import Need, Room
-from ayon_async.store.layout import Root
+from ayon_async.store.held import Held, held
+from ayon_async.store.layout import Root, roots_of
 from ayon_async.store.lease import Holder, Lease, Leases
 from ayon_async.store.listing import Installed, installed
 from ayon_async.store.memory import Memory
@@ -40,27 +39,13 @@ from ayon_async.store.record import (
     write_validator,
 )
 from ayon_async.store.verify import Checked
-from ayon_async.threads import abandonable, in_thread
+from ayon_async.threads import in_thread
 
 __all__ = ["File", "Held", "Need", "Record", "Store", "now"]
 
 MOVING_SECONDS = 20.0
 """How long the launcher waits for another launcher that does not go on; so do we."""
 _POLL = 0.2
-_PATIENCE = 5.0  # seconds to wait for another store
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """An item that is on disk.
-
-    Attributes:
-        path: Its folder.
-        record: What we know of it; empty where the launcher installed it.
-    """
-
-    path: Path
-    record: Record
 
 
 class Store:
@@ -94,10 +79,7 @@ class Store:
         in_place: bool = False,
         limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
-        self._roots: dict[Kind, Root] = {
-            "addon": Root("addon", addons.absolute()),
-            "dependency_package": Root("dependency_package", dependencies.absolute()),
-        }
+        self._roots = roots_of(addons, dependencies)
         self.memory = Memory(self._roots, self.prepare)
         self._holder = Holder()
         self._leases: dict[Kind, Leases] = {}
@@ -105,9 +87,7 @@ class Store:
         self._trusted = trusted
         self.group_writable = group_writable
         self._file_mode = 0o664 if group_writable else 0o644
-        self._also = tuple(
-            Store(path / "addons", path / "dependency_packages", owner=owner, trusted=trusted) for path in also
-        )
+        self._also = tuple(roots_of(path / "addons", path / "dependency_packages") for path in also)
         self.in_place = in_place
         self.limits = limits
 
@@ -133,33 +113,12 @@ class Store:
         Raises:
             StoreError: They are not; the hint says how to mend it.
         """
-
-        await on_disk(self._roots["addon"], self._check)
-
-    def _check(self) -> None:
-        for root in self._roots.values():
-            if root.path.exists() and not root.path.is_dir():
-                hint = "Choose another one with --storage-dir."
-                raise StoreError(f"The store's folder {root.path} is a file.", hint)
-        if not self._trusted:
-            guard.check_neighbours(self._roots.values(), self._owner, group_writable=self.group_writable)
+        check = functools.partial(guard.check, self._roots, self._owner, trusted=self._trusted)
+        await on_disk(self._roots["addon"], lambda: check(group_writable=self.group_writable))
 
     async def held(self, items: Iterable[Item]) -> dict[Item, Held]:
         """Those of the items that are completely on disk."""
-        return await in_thread(self._scan, tuple(items))
-
-    def _scan(self, items: tuple[Item, ...]) -> dict[Item, Held]:
-        found = {}
-        for item in items:
-            root = self._roots[item.kind]
-            for path in root.places(item):
-                progress = read_progress(path)
-                # No progress file, but the folder and an entry in the list: an old launcher was here.
-                old = progress is None and path.is_dir() and index.has(index.read(root.list), item)
-                if old or (progress is not None and progress.state == "done"):
-                    found[item] = Held(path, read_record(path))
-                    break
-        return found
+        return await in_thread(held, self._roots, tuple(items))
 
     async def nearby(self, items: Iterable[Item]) -> tuple[dict[Item, Held], list[str]]:
         """Those of the items that another store has completely, the first one that does.
@@ -167,42 +126,8 @@ class Store:
         Returns:
             Them, and a sentence for each of the stores that can't be looked in.
         """
-        found: dict[Item, Held] = {}
-        warnings, wanted = [], tuple(items)
-        for other in self._also:
-            rest = tuple(item for item in wanted if item not in found)
-            try:
-                found |= await other._searched(rest)
-            except StoreError as error:
-                warnings.append(f"{error.message} That store is not looked in.")
-        return found, warnings
-
-    async def _searched(self, items: tuple[Item, ...]) -> dict[Item, Held]:
-        """As `held`, of a store that may lie on a mount that never answers.
-
-        Raises:
-            StoreError: It is not there, or not to be trusted.
-        """
-        where = self._roots["addon"].path.parent
-
-        def search() -> dict[Item, Held] | StoreError:
-            if not any(root.path.is_dir() for root in self._roots.values()):
-                return StoreError(f"There is no store in {where}.", "Check that its file system is mounted.")
-            try:
-                self._check()
-            except StoreError as error:
-                return error
-            return self._scan(items)
-
-        try:
-            found = await abandonable(search, _PATIENCE)
-        except TimeoutError as error:
-            raise StoreError(f"The store {where} does not answer.", "Check its file system.") from error
-        except OSError as error:
-            raise fs.explain(error, where) from error
-        if isinstance(found, StoreError):
-            raise found
-        return found
+        check = functools.partial(guard.check, owner=self._owner, trusted=self._trusted)
+        return await nearby.find(self._also, tuple(items), check)
 
     async def installed(self) -> tuple[Installed, ...]:
         """Everything that was installed here, whatever bundle it belongs to.
@@ -296,7 +221,7 @@ class Store:
             progress = read_progress(path)
             if progress is not None and progress.state == "moving" and not has_stopped(progress):
                 return progress
-            return self._scan((item,)).get(item), staging.clear(root, item)
+            return held(self._roots, (item,)).get(item), staging.clear(root, item)
 
         def has_stopped(progress: Progress) -> bool:
             return progress == seen and time.monotonic() - since >= MOVING_SECONDS
@@ -346,7 +271,7 @@ class Store:
             try:
                 staging.put_in_place(root, item, staged, stop, replaces)
             except OSError:
-                there = self._scan((item,)).get(item) if replaces is None else None
+                there = held(self._roots, (item,)).get(item) if replaces is None else None
                 if there is None:
                     raise  # what is staged is complete: the next run only has to rename it
                 fs.remove_tree(staged)

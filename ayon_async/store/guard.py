@@ -15,7 +15,7 @@ from pathlib import Path
 from ayon_async import fs
 from ayon_async.errors import SettingsError, StoreError
 from ayon_async.item import Item
-from ayon_async.store.layout import Root
+from ayon_async.store.layout import Root, Roots
 from ayon_async.store.staging import has_complete
 
 
@@ -34,6 +34,20 @@ def user_id(name: str | None) -> int | None:
     with contextlib.suppress(KeyError):
         return pwd.getpwnam(name).pw_uid
     raise SettingsError(f"store_owner names the user {name!r}, whom this machine does not know.", "Give the user's id.")
+
+
+def check(roots: Roots, owner: int | None, *, trusted: bool, group_writable: bool = False) -> None:
+    """Refuse what are no folders, and unless they are trusted what `check_neighbours` refuses.
+
+    Raises:
+        StoreError: The hint says how to mend it.
+    """
+    for root in roots.values():
+        if root.path.exists() and not root.path.is_dir():
+            hint = "Choose another one with --storage-dir."
+            raise StoreError(f"The store's folder {root.path} is a file.", hint)
+    if not trusted:
+        check_neighbours(roots.values(), owner, group_writable=group_writable)
 
 
 def check_neighbours(roots: Iterable[Root], owner: int | None, *, group_writable: bool) -> None:

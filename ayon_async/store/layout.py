@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,3 +92,15 @@ class Root:
         """Where the item may be: newer launchers leave out the ending of a dependency package's name."""
         path = self.item(item)
         return (path,) if item.kind == "addon" or not path.suffix else (path, path.with_suffix(""))
+
+
+Roots = Mapping[Kind, Root]
+"""A store's two folders, by the kind of what lies in them."""
+
+
+def roots_of(addons: Path, dependencies: Path) -> Roots:
+    """The two folders of a store."""
+    return {
+        "addon": Root("addon", addons.absolute()),
+        "dependency_package": Root("dependency_package", dependencies.absolute()),
+    }

@@ -14,7 +14,7 @@ from ayon_async.report import Kind
 from ayon_async.store import history, index, seen
 from ayon_async.store.ground import on_disk
 from ayon_async.store.history import History, State
-from ayon_async.store.layout import Root
+from ayon_async.store.layout import Roots
 from ayon_async.store.record import read_record
 from ayon_async.store.seen import Seen
 from ayon_async.threads import in_thread
@@ -28,7 +28,7 @@ class Memory:
         prepare: Makes one that is written to for the first time.
     """
 
-    def __init__(self, roots: Mapping[Kind, Root], prepare: Callable[[Kind], Awaitable[None]]) -> None:
+    def __init__(self, roots: Roots, prepare: Callable[[Kind], Awaitable[None]]) -> None:
         self._roots = roots
         self._prepare = prepare
 
