@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from ayon_async import store as stores
 from ayon_async.devserver import DevServer, tiny_studio
 from ayon_async.devserver.faults import Link, Slow
 from ayon_async.store import lease
+from ayon_async.store.record import Progress, read_progress
 from cli_machine import Machine
 from store_processes import Zygote, content, leftovers, until
 from store_steps import STEPS, STUDIO, leave_unfinished
@@ -282,8 +284,15 @@ async def test_stopped_owner_whose_own_work_was_cleared_away(zygote: Zygote, tmp
 
 def moving(folder: Path, progress_id: str = "1") -> None:
     """What a launcher writes while it moves files into an item's folder."""
+    says(folder, state="moving", progress_id=progress_id)
+
+
+def says(folder: Path, **progress: str) -> None:
+    """Write a launcher's word on an item; whoever reads meanwhile gets the former one, not half of this."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "dist_progress.json").write_text(json.dumps({"state": "moving", "progress_id": progress_id}))
+    new = folder.with_name(f"{folder.name}.json")
+    new.write_text(json.dumps(progress))
+    new.replace(folder / "dist_progress.json")
 
 
 async def test_launcher_that_goes_on_is_waited_for(
@@ -291,15 +300,25 @@ async def test_launcher_that_goes_on_is_waited_for(
 ) -> None:
     """Each change of what it says begins the wait anew."""
     assert stores.MOVING_SECONDS == 20
-    monkeypatch.setattr(stores, "MOVING_SECONDS", 3.0)
     folder = machine.storage / "addons/core_1.0.0"
+    now, looks = 0.0, 0
+
+    def look(path: Path) -> Progress | None:
+        nonlocal looks
+        looks += path == folder
+        return read_progress(path)
+
+    monkeypatch.setattr(stores, "read_progress", look)
+    monkeypatch.setattr(stores, "time", SimpleNamespace(monotonic=lambda: now))
     moving(folder)
     running = asyncio.create_task(machine.call("sync", "--json"))
     for progress_id in ("2", "3", "4", "5"):
-        await asyncio.sleep(1.0)
         moving(folder, progress_id)
+        seen = looks + 2  # the one under way may have read what was there before
+        await until(lambda: looks > seen)  # noqa: B023 - awaited at once
+        now += 15
     (folder / "theirs.py").write_text("")
-    (folder / "dist_progress.json").write_text('{"state": "done"}')
+    says(folder, state="done")
     ended = await running
     assert (ended.code, ended.states["core"], ended.states["maya"]) == (0, "up_to_date", "installed")
     assert (folder / "theirs.py").exists()
