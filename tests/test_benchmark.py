@@ -8,6 +8,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,32 +134,51 @@ def test_a_chart_of_growth() -> None:
 # --- all of it, in short ----------------------------------------------------------------------------------------------
 
 
-@linux
-@pytest.mark.timeout(180)
-@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {' '.join(MISSING)}")
-def test_the_short_form_measures_right_results(tmp_path: Path) -> None:
+def measured(folder: Path, *names: str) -> tuple[dict[str, Any], str]:
+    """The results of the short form's rows of these names, and what it printed."""
     command = [sys.executable, str(environment.CHECKOUT / "scripts/benchmark.py"), "--small", "--in-this-environment"]
+    command += [part for name in names for part in ("--only", name)]
     done = subprocess.run(
-        [*command, "--output", str(tmp_path), "--folder", str(tmp_path)],
+        [*command, "--output", str(folder), "--folder", str(folder)],
         capture_output=True,
         text=True,
         timeout=170,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "results.json").read_bytes())
+    results = json.loads((folder / "results.json").read_bytes())
+    costs = [cost for row in results["rows"] for one in row["comparisons"] for cost in (*one["ours"], *one["theirs"])]
+    assert all(cost["wall"] > 0 and cost["cpu"] > 0 for cost in costs)
+    return results, done.stdout
+
+
+short_form = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {' '.join(MISSING)}")
+
+
+@linux
+@pytest.mark.timeout(180)
+@short_form
+def test_the_short_form_measures_right_results(tmp_path: Path) -> None:
+    results, said = measured(tmp_path, "loopback", "download", "standing")
     rows = {row["key"]: row for row in results["rows"]}
+    assert rows.keys() == {"loopback", "download"}
     assert len(rows["loopback"]["comparisons"]) == 4
     assert rows["loopback"]["checked_archives"] == rows["loopback"]["archives"] == 10
-    costs = [cost for row in rows.values() for one in row["comparisons"] for cost in (*one["ours"], *one["theirs"])]
-    assert all(cost["wall"] > 0 and cost["cpu"] > 0 for cost in costs)
-    if "network" in rows:
-        dropped = sum(way["dropped"] for way in rows["network"]["network"]["relay"]["ways"])
-        assert dropped > 0
-        assert rows["network"]["checked_archives"] == rows["network"]["archives"]
-    else:
-        assert any("Networks need" in reason for reason in results["left_out"])
     touched = [one["beside"] for one in results["standing"] if "files touched" in one["beside"]]
     assert [text.partition(", ")[2] for text in touched] == ["0 files touched in 1 runs"]
-    assert (tmp_path / "table.md").read_text(encoding="utf-8") in done.stdout
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") in said
     assert ET.parse(tmp_path / "peers.svg").getroot().tag.endswith("svg")
+
+
+@linux
+@pytest.mark.timeout(180)
+@short_form
+def test_the_short_form_measures_over_a_network(tmp_path: Path) -> None:
+    results, _ = measured(tmp_path, "network")
+    if results["rows"]:
+        (row,) = results["rows"]
+        dropped = sum(way["dropped"] for way in row["network"]["relay"]["ways"])
+        assert dropped > 0
+        assert row["checked_archives"] == row["archives"]
+    else:
+        assert any("Networks need" in reason for reason in results["left_out"]), results["left_out"]
