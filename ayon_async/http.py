@@ -335,6 +335,9 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientResponseError):
         return error.message
     if isinstance(error, OSError) and error.strerror:
+        # Instead of its reason, asyncio tells how it called the socket.
+        if error.errno and error.strerror.startswith("Connect call failed"):
+            return os.strerror(error.errno)
         return error.strerror
     return redact(str(error)) or type(error).__name__
 

@@ -252,6 +252,13 @@ async def test_a_broken_archive_and_quitting_in_the_middle(tmp_path: Path) -> No
             await driver.notified("1 addon could not be updated: maya 1.0.0")
             assert (machine.storage / "addons/large_1.0.0").is_dir()
             assert server.bytes_asked("/addons/large/*") < 6_000_000
+            # Whoever wants another try in a pause wants no pause any more.
+            await desk.choose("Pause")
+            await driver.says("paused")
+            await desk.activate()
+            await driver.sees("AYON addons")
+            await driver.keys("key", "F5")
+            await driver.says("1 item failed")
             server.faults.remove(broken)
             await desk.choose("Check now")
             await driver.says("prod · up to date")

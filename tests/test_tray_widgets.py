@@ -177,6 +177,8 @@ def test_the_window_pauses_resumes_and_remembers_its_size(application: QApplicat
     one.show_page(page_of(replace(IDLE, paused=True)))
     button(one, "Resume").click()
     assert told.calls == [("pause", True), ("pause", False)]
+    one.show_page(page_of(SIGNED_OUT))
+    assert not button(one, "Pause").isEnabled()
     one.resize(701, 503)
     one.show()
     one.close()

@@ -84,6 +84,7 @@ class Page:
         account: Which server, and who is signed in.
         paused: Whether a person has paused the work.
         can_check: Whether it makes sense to ask for a check.
+        can_pause: Whether there is anything to pause, or to resume.
     """
 
     mark: Mark
@@ -97,6 +98,7 @@ class Page:
     account: str
     paused: bool
     can_check: bool
+    can_pause: bool
 
 
 _OUTCOMES = {"installed": "Installed", "up_to_date": "Up to date", "planned": "Missing", "skipped": "Not needed here"}
@@ -133,6 +135,7 @@ def page_of(state: WatchState, log_file: Path | None = None) -> Page:
         account=_account(state),
         paused=state.paused,
         can_check=state.mood not in (Mood.SIGNED_OUT, Mood.CHECKING, Mood.WORKING) and not state.paused,
+        can_pause=state.paused or state.mood is not Mood.SIGNED_OUT,
     )
 
 

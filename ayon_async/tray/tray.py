@@ -171,7 +171,7 @@ class Tray(QObject):
         if self._window is None:
             from ayon_async.tray.window import Actions, Window
 
-            actions = Actions(self._watch.check_now, self._pause, self.sign_in, self._quit)
+            actions = Actions(self._check, self._pause, self.sign_in, self._quit)
             # Not a setting: nothing but where the window stood.
             remembered = QSettings(str(self._watch.setup.folders.config / "window.ini"), QSettings.Format.IniFormat)
             self._window = Window(actions, self._menu, remembered, has_tray=self._icon is not None)
@@ -198,7 +198,7 @@ class Tray(QObject):
             case "show", _:
                 self.open_window()
             case "check", _:
-                self._watch.check_now()
+                self._check()
             case ("pause" | "resume") as command, _:
                 self._pause(command == "pause")
             case "follow", ("production" | "staging" | "dev") as which:
@@ -220,6 +220,10 @@ class Tray(QObject):
                 self._show_about()
             case "quit", _:
                 self._quit()
+
+    def _check(self) -> None:
+        """What "Retry" does too, and whoever wants that wants no pause any more."""
+        (self._watch.resume if self._bridge.state.paused else self._watch.check_now)()
 
     def _pause(self, paused: bool) -> None:
         (self._watch.pause if paused else self._watch.resume)()

@@ -212,11 +212,12 @@ class _Head(QWidget):
         self._progress.setVisible(bool(page.progress))
         self._check.setEnabled(page.can_check)
         self._pause.setText("Resume" if page.paused else "Pause")
+        self._pause.setEnabled(page.can_pause)
 
 
 def _settled(page: Page) -> tuple[object, ...]:
     """What of the head does not change all the time."""
-    return page.title, page.subtitle, page.share is None, not page.progress, page.can_check, page.paused
+    return page.title, page.subtitle, page.share is None, not page.progress, page.can_check, page.paused, page.can_pause
 
 
 class _Picture(QWidget):
