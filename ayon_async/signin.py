@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import html
 import socket
 import threading
 import webbrowser
@@ -230,6 +229,8 @@ _PAGE = """<!doctype html>
 
 def _page(status: int, title: str, text: str) -> web.Response:
     """What the browser shows; the token goes from its address line and history."""
+    import html  # late: it knows two thousand names of letters, of which few processes need one
+
     from aiohttp import web
 
     body = _PAGE.format(title=html.escape(title), text=html.escape(text))

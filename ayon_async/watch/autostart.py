@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import plistlib
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -97,6 +96,8 @@ def desktop_entry(command: Sequence[str]) -> bytes:
 
 def launch_agent(command: Sequence[str]) -> bytes:
     """A property list for ``~/Library/LaunchAgents``."""
+    import plistlib  # late: macOS alone needs it, and the parser of XML that comes with it
+
     return plistlib.dumps(
         {"Label": _LABEL, "ProgramArguments": [*command], "RunAtLoad": True, "ProcessType": "Interactive"}
     )
