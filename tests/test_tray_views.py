@@ -192,7 +192,9 @@ def test_rows_stand_in_the_order_of_what_matters() -> None:
 
 
 def test_a_retry_says_why_and_which_try_it_is() -> None:
-    [row] = rows_of(run(item("maya 1", Phase.DOWNLOADING, attempt=3, reason="The connection broke.", size=10)))
+    url = "https://ayon.example.com/maya.zip"
+    why = f"{url}: the connection broke."
+    [row] = rows_of(run(item("maya 1", Phase.DOWNLOADING, attempt=3, reason=why, source=url, size=10)))
     assert (row.phase, row.reason, row.details) == ("Downloading, try 3", "The connection broke.", "")
 
 

@@ -235,7 +235,10 @@ def _row(item: ItemProgress, snapshot: Snapshot, log_file: Path | None) -> Row:
 
 def _reason(item: ItemProgress) -> str:
     error = item.report.error if item.report is not None else None
-    return item.reason if error is None else in_words(error)
+    if error is not None:
+        return in_words(error)
+    reason = item.reason.removeprefix(f"{item.source}: ")  # the row says already what arrives
+    return reason[:1].upper() + reason[1:]
 
 
 def _details(item: ItemProgress, snapshot: Snapshot, log_file: Path | None) -> str:
