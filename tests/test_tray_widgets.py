@@ -303,7 +303,7 @@ def test_sign_in_with_a_key_without_waiting_for_the_address(in_qt: Any, setup: S
             dialog.ways.setCurrentIndex(1)
             dialog.fields["API key"].setText("no-such-key")
             button(dialog.dialog, "Sign in").click()
-            await until(lambda: dialog.says("does not accept the key or token"))
+            await until(lambda: dialog.says("does not accept this key"))
             dialog.fields["API key"].setText(ARTIST.api_keys[0])
             button(dialog.dialog, "Sign in").click()
             await until(lambda: dialog.signed_in)

@@ -189,7 +189,8 @@ class SignInDialog(QDialog):
             signed_in = await self._ask(self._found.url)
             await keep(self._setup, self._found.url, signed_in)
         except AyonAsyncError as error:
-            self._tell(in_words(error), bad=True)
+            wrong_key = field is self._key and isinstance(error, NotSignedIn)
+            self._tell(_WRONG_KEY if wrong_key else in_words(error), bad=True)
             self._set_busy(False)
             if field is not None and isinstance(error, LoginFailed | NotSignedIn):
                 field.setFocus()
@@ -249,6 +250,7 @@ class SignInDialog(QDialog):
             self.resize(self.width(), max(self.height(), layout.totalHeightForWidth(self.width())))
 
 
+_WRONG_KEY = "The server does not accept this key. Copy it again, or ask an administrator for another one."
 _WAITING = "Sign in on the page that your browser shows. This waits for it for three minutes."
 
 
