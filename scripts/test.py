@@ -54,7 +54,8 @@ def main(arguments: list[str]) -> int:
         # Tests that give up root's rights have to get to their own folders in it.
         Path(folder).chmod(0o711)
         places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(Path(folder).resolve()))
-        tests = [python, "-m", "pytest", "--numprocesses", "auto", "-r", "s", *arguments]
+        workers = str((os.cpu_count() or 1) + 1)  # many tests wait for servers that are slow on purpose
+        tests = [python, "-m", "pytest", "--numprocesses", workers, "-r", "s", *arguments]
         code = subprocess.run(tests, cwd=CHECKOUT, env={**env, **places}, check=False).returncode
     if failed:
         say(f"Failed besides the tests: {', '.join(failed)}")
