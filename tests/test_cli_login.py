@@ -113,14 +113,14 @@ async def test_a_wrong_password_is_said_once(dev: DevServer, machine: Machine) -
 
 
 async def test_api_key(dev: DevServer, machine: Machine) -> None:
-    done = await told(machine, "farm-key", "login", dev.url, "--api-key-stdin")
+    done = await told(machine, "service-key", "login", dev.url, "--api-key-stdin")
     assert (done.code, done.out.partition(".")[0]) == (0, f"Signed in to {dev.url.partition('.')[0]}"), done.err
-    assert "farm-key" in keyring_of(machine)
-    assert "farm-key" not in done.out + done.err
+    assert "service-key" in keyring_of(machine)
+    assert "service-key" not in done.out + done.err
     assert (await machine.run("sync")).code == 0
     done = await told(machine, "junk\n", "login", dev.url, "--api-key-stdin")
     assert (done.code, "does not accept the key" in done.err) == (4, True)
-    assert "farm-key" in keyring_of(machine), "what worked is still there"
+    assert "service-key" in keyring_of(machine), "what worked is still there"
 
 
 async def test_browser(dev: DevServer, machine: Machine, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ async def dev() -> AsyncIterator[DevServer]:
         yield dev
 
 
-async def start(*arguments: str | Path, key: str | None = "farm-key", **environ: str) -> asyncio.subprocess.Process:
+async def start(*arguments: str | Path, key: str | None = "service-key", **environ: str) -> asyncio.subprocess.Process:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AYON_", "PYTHONPATH", "DISPLAY"))}
     env |= {"AYON_API_KEY": key} if key else {}
     # A keyring that breaks whoever asks it, and an installed package's stand-in for the path.
@@ -40,7 +40,7 @@ async def start(*arguments: str | Path, key: str | None = "farm-key", **environ:
     return await asyncio.create_subprocess_exec(*command, stdin=subprocess.DEVNULL, stdout=PIPE, stderr=PIPE, env=env)
 
 
-async def run(*arguments: str | Path, key: str | None = "farm-key", **environ: str) -> tuple[int, str, str]:
+async def run(*arguments: str | Path, key: str | None = "service-key", **environ: str) -> tuple[int, str, str]:
     process = await start(*arguments, key=key, **environ)
     out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
@@ -72,7 +72,7 @@ async def test_bundles_and_platforms_in_one_store(dev: DevServer, tmp_path: Path
 
 async def test_without_a_choice_production_for_this_platform_in_words(dev: DevServer, tmp_path: Path) -> None:
     key = tmp_path / "key.txt"
-    key.write_text("farm-key\n")
+    key.write_text("service-key\n")
     code, out, err = await run(
         "--server", dev.url, "--storage-dir", tmp_path / "store", "--api-key-file", key, key=None
     )

@@ -67,7 +67,7 @@ async def test_a_wrong_password_is_tried_once(dev: DevServer, server: AyonServer
 
 
 async def test_key_and_token_that_is_called_a_key(dev: DevServer, server: AyonServer) -> None:
-    assert await sign_in_with_key(server, "farm-key") == SignedIn("farm", "farm-key")
+    assert await sign_in_with_key(server, "service-key") == SignedIn("farm", "service-key")
     token = dev.accounts.open_session(dev.studio.users[1])
     assert (await sign_in_with_key(server, token)).user == "artist"
     with pytest.raises(NotSignedIn):

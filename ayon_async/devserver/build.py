@@ -13,7 +13,7 @@ from ayon_async.devserver.studio import PLATFORMS, AddonVersion, Bundle, Content
 
 ADMIN = User("admin", "admin", ("admin-key",), is_admin=True)
 ARTIST = User("artist", "artist", ("artist-key",), full_name="An Artist")
-SERVICE = User("farm", None, ("farm-key",), is_service=True)
+SERVICE = User("farm", None, ("service-key",), is_service=True)
 USERS = (ADMIN, ARTIST, SERVICE)
 
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)
