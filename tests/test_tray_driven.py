@@ -58,7 +58,9 @@ class Driver:
         end = time.monotonic() + PATIENCE
         while not await holds():
             assert self.process.returncode is None, await ended(self.process)
-            assert time.monotonic() < end, f"{what}: it never came; {await self.desk.tooltip()!r}, {self.log()}"
+            if time.monotonic() >= end:
+                tooltip = await self.desk.tooltip() if self.desk.icons else "no icon"
+                raise AssertionError(f"{what}: it never came; {tooltip!r}, {self.log()}")
             await asyncio.sleep(0.05)
 
     async def says(self, pattern: str) -> str:
