@@ -306,10 +306,13 @@ def make_folders(path: Path, mode: int = 0o755) -> None:
     if os.path.isdir(long_path(path)):
         return
     try:
-        make_folder(path, mode)
-    except FileNotFoundError:
-        make_folders(path.parent)
-        make_folders(path, mode)
+        try:
+            make_folder(path, mode)
+        except FileNotFoundError:
+            if path.parent == path:  # a drive that is not there
+                raise
+            make_folders(path.parent)
+            make_folder(path, mode)
     except FileExistsError:
         if not os.path.isdir(long_path(path)):
             raise

@@ -127,19 +127,22 @@ class SignedOut:
     Attributes:
         found: False where no token was kept.
         error: Why the server could not be told, or None; the token is forgotten here all the same.
+        was_shared: True where the token was in the keyring's entry of the official launcher.
     """
 
     found: bool
     error: AyonAsyncError | None = None
+    was_shared: bool = False
 
 
 async def sign_out(server: AyonServer, credentials: Credentials) -> SignedOut:
-    """End the session on the server and forget its token, which is the official launcher's too.
+    """End the session on the server and forget its token, which in the keyring is the official launcher's too.
 
     Raises:
         AyonAsyncError: The token could not be removed.
     """
     error: AyonAsyncError | None = None
+    kept = None
     try:
         kept = await asyncio.to_thread(credentials.load, server.url)
         if kept is not None:
@@ -148,7 +151,7 @@ async def sign_out(server: AyonServer, credentials: Credentials) -> SignedOut:
     except AyonAsyncError as failure:
         error = failure
     found = await asyncio.to_thread(credentials.delete, server.url)
-    return SignedOut(found, error)
+    return SignedOut(found, error, kept is not None and kept.origin == "keyring")
 
 
 # --- the browser's answer -------------------------------------------------------------------------------------------

@@ -142,6 +142,9 @@ async def test_without_a_keyring_it_says_which_file(dev: DevServer, machine: Mac
     (file,) = machine.home.rglob("credentials.json")
     assert (done.code, str(file) in done.out) == (0, True)
     assert "Warning: AYON_API_KEY is set and comes before what is kept." in done.err
+    del machine.env["AYON_API_KEY"]
+    done = await machine.run("logout")
+    assert (done.code, done.out) == (0, f"Signed out of {dev.url}.\n"), "the launcher's login is another one"
 
 
 async def test_what_the_server_is_not_told_of_a_logout(dev: DevServer, machine: Machine) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ayon_async import Store, status
+from ayon_async import Store, fs, status
 from ayon_async.devserver import DevServer, zip_bytes
 from ayon_async.errors import StoreError
 from launcher_rules import addon_is_installed, package_is_installed
@@ -160,6 +160,13 @@ async def test_a_store_that_can_not_be_made(dev: DevServer, folder: Path) -> Non
         assert isinstance(item.error, StoreError)
         assert str(parent / "store") in item.error.message
     assert names_in(parent) == set()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs Linux' /proc")
+def test_a_place_where_nothing_can_be_made() -> None:
+    """The system says there as it does of a missing parent or of a network drive that is not connected."""
+    with pytest.raises(FileNotFoundError):
+        fs.make_folders(Path("/proc/ayon-async/addons"))
 
 
 @pytest.mark.parametrize("what", ["", "addons", "addons/.ayon-async", "addons/maya_1.0.0", "addons/addons.json"])

@@ -32,7 +32,10 @@ def config(
     log_file: options.LogFile = None,
     headless: options.Headless = False,
 ) -> None:
-    """Show each setting's value and where it came from; the options show what they would change."""
+    """Show each setting and where it came from.
+
+    The options show what they would change.
+    """
     command.run(ctx, _config)
 
 

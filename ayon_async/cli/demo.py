@@ -27,7 +27,9 @@ def demo(
     debug: options.Debug = False,
     headless: options.Headless = False,
 ) -> None:
-    """Show a sync, a promotion and the sync after it, with a sample studio on an AYON server of this program's own.
+    """Show syncs against a server of its own.
+
+    A sync, a promotion and the sync after it, with a sample studio.
 
     Needs no server and no settings, and leaves nothing but the sample's archives in the cache.
     """

@@ -64,7 +64,9 @@ def execute(
     log_file: options.LogFile = None,
     headless: options.Headless = False,
 ) -> None:
-    """Sync, then run a command with the environment that the AYON launcher would have set for the bundle.
+    """Sync, then run a command as the launcher does.
+
+    It gets the environment that the AYON launcher would have set for the bundle.
 
     The command's exit code is this one's. Where the sync fails the command is not run.
     """

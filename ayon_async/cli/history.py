@@ -28,7 +28,10 @@ def history(
     log_file: options.LogFile = None,
     headless: options.Headless = False,
 ) -> None:
-    """Show the bundles that were completely in the store, the newest first, and what of them is still there."""
+    """Show which bundles the store has held.
+
+    Those that were complete, the newest first, and what of them is still there.
+    """
     command.run(ctx, _history)
 
 

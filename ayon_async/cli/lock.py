@@ -39,7 +39,10 @@ def lock(
     log_file: options.LogFile = None,
     headless: options.Headless = False,
 ) -> None:
-    """Sync, and record every item of the bundle with the SHA-256 and size of its archive, for sync --lock."""
+    """Sync, and write a lock file of the bundle.
+
+    It has the SHA-256 and the size of each item's archive, for sync --lock.
+    """
     command.run(ctx, _lock)
 
 

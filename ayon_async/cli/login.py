@@ -41,7 +41,9 @@ def login(
     log_file: options.LogFile = None,
     headless: options.Headless = False,
 ) -> None:
-    """Sign in, and keep the token where the AYON launcher looks for it too.
+    """Sign in, for the AYON launcher as well.
+
+    The token is kept in the system's keyring, where the launcher looks for it too, else in a file.
 
     Asks for user and password, without showing it, unless another way is chosen. Does nothing but say so where
     somebody, or the given user, is signed in already.
@@ -59,7 +61,10 @@ def logout(
     debug: options.Debug = False,
     log_file: options.LogFile = None,
 ) -> None:
-    """End the session on the server and forget its token; this ends the AYON launcher's login too."""
+    """End the session and forget its token.
+
+    Where the keyring has it, this ends the AYON launcher's login too.
+    """
     _merge(ctx, url)
     command.run(ctx, _logout)
 
@@ -193,7 +198,9 @@ async def _logout(setup: Setup) -> command.Answer:
         out = await sign_out(server, setup.credentials)
     text = f"You were not signed in to {server.url}."
     if out.found:
-        text = f"Signed out of {server.url}. This ended the AYON launcher's login there too."
+        text = f"Signed out of {server.url}."
+        if out.was_shared:
+            text += " This ended the AYON launcher's login there too."
     code = 0 if out.error is None else out.error.exit_code
     return command.Answer(text, error=out.error, warnings=_warnings(setup), exit_code=code)
 

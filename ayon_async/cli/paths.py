@@ -24,7 +24,10 @@ def paths(
     log_file: options.LogFile = None,
     headless: options.Headless = False,
 ) -> None:
-    """Say where addons, dependency packages, settings and logs are, and what says so."""
+    """Say where things are, and what says so.
+
+    Addons, dependency packages, settings, the token, the cache and logs.
+    """
     command.run(ctx, _paths)
 
 

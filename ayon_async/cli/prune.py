@@ -39,7 +39,9 @@ def prune(
     log_file: options.LogFile = None,
     headless: options.Headless = False,
 ) -> None:
-    """List the installed versions that no bundle on the server uses, and how much they take; --yes removes them.
+    """List what no bundle uses; --yes removes it.
+
+    Installed versions that no bundle on the server has, and how much they take.
 
     The last good bundle, what a process uses and what is young always stay.
     """

@@ -30,7 +30,10 @@ def repair(
     log_file: options.LogFile = None,
     headless: options.Headless = False,
 ) -> None:
-    """Verify everything, and install the damaged items anew from the same archives."""
+    """Verify, and install anew what is damaged.
+
+    The archives are fetched again, and must have the same bytes as before.
+    """
     command.run(ctx, _repair)
 
 

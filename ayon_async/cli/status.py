@@ -37,7 +37,10 @@ def status(
     log_file: options.LogFile = None,
     headless: options.Headless = False,
 ) -> None:
-    """Say what is missing of the bundle; with exit code 1 where something is."""
+    """Say what is missing of the bundle.
+
+    Changes nothing; the exit code is 1 where something is missing.
+    """
     command.run(ctx, _status)
 
 

@@ -34,7 +34,9 @@ def tray(
     log_file: options.LogFile = None,
     headless: options.Headless = False,
 ) -> None:
-    """Show an icon in the desktop's tray, and keep the store equal to the bundle as long as it runs.
+    """Watch, with an icon in the desktop's tray.
+
+    Keeps the store equal to the bundle as long as it runs.
 
     Needs the extra 'tray'. A second start shows the first one's window. In headless mode it is 'ayon-async watch'.
     """

@@ -35,7 +35,10 @@ def verify(
     log_file: options.LogFile = None,
     headless: options.Headless = False,
 ) -> None:
-    """Compare every installed file with what was unpacked; with exit code 1 where something is damaged."""
+    """Compare all files with what was unpacked.
+
+    The exit code is 1 where something is damaged.
+    """
     command.run(ctx, _verify)
 
 

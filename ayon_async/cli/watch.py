@@ -44,7 +44,9 @@ def watch(
     debug: options.Debug = False,
     log_file: options.LogFile = None,
 ) -> None:
-    """Keep the store equal to the bundle until SIGTERM or Ctrl-C, and log what happens.
+    """Sync again and again, until it is stopped.
+
+    SIGTERM or Ctrl-C stops it. What happens is logged.
 
     News of the server are heard, and it is asked now and then all the same. Changes of the settings files are taken
     without a restart.
