@@ -104,7 +104,7 @@ class _Work:
                     helping.append(helpers.submit(self._help))
                 self._unpack_next(reader)
         finally:
-            self._batches.clear()  # what is left where something is wrong, nobody needs
+            self._end()
             started = [future for future in helping if not future.cancel()]
             wait(started)
         for future in started:
@@ -120,8 +120,13 @@ class _Work:
             while self._batches:
                 self._unpack_next(reader)
         except BaseException:
-            self._batches.clear()
+            self._end()
             raise
+
+    def _end(self) -> None:
+        """Leave nothing to be taken: where something is wrong, nobody needs the rest."""
+        with self._taking:  # another thread may just be looking for what is next
+            self._batches.clear()
 
     def _unpack_next(self, reader: _Reader) -> None:
         batch = self._take()
