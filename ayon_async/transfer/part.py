@@ -136,8 +136,8 @@ class Part:
 
     def reset(self) -> None:
         """Begin anew with nothing."""
-        self.end_reader()
         self.done, self.size, self.validator, self.resumed = Ranges(), None, None, False
+        self.end_reader()
         self._hashed, self._hasher = 0, Hasher(*self._algorithms)
         with _explained(self.path):
             fs.remove(self._sidecar)
@@ -152,9 +152,9 @@ class Part:
             if start == self._hashed:
                 self._hasher.update(data)
                 self._hashed += len(data)
-        self.save()
         if self._arrival is not None:
-            self._arrival.put(self.done)
+            self._arrival.put(self.done)  # first: who reads would wait for ever for bytes of which no sidecar tells
+        self.save()
         for _ in range(_READS):
             if not self.catch_up():
                 break
