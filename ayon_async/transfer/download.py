@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -12,11 +13,20 @@ from typing import BinaryIO, TypeVar
 
 from ayon_async import backoff
 from ayon_async.checksum import Checksum
-from ayon_async.errors import AccessDenied, ChecksumMismatch, SourceUnavailable, TooLong, TransferError, Truncated
+from ayon_async.errors import (
+    AccessDenied,
+    ChecksumMismatch,
+    ItemError,
+    SourceUnavailable,
+    StoreError,
+    TooLong,
+    TransferError,
+    Truncated,
+)
 from ayon_async.locate import Archive, Source
 from ayon_async.progress import Entry, Phase
 from ayon_async.server import AyonServer
-from ayon_async.threads import in_thread
+from ayon_async.threads import ended, in_thread
 from ayon_async.transfer.arrival import Arrival
 from ayon_async.transfer.copying import copy
 from ayon_async.transfer.origins import Origins
@@ -159,7 +169,8 @@ class Download:
             helpers = set(self._helpers)
             for helper in helpers:
                 helper.cancel()
-            await asyncio.wait(helpers)
+            # However often this task is cancelled: they write into the file that is closed next.
+            await ended(asyncio.ensure_future(asyncio.wait(helpers)))
         await self.writer.flush()
 
     # --- the verdict ------------------------------------------------------------------------------------------------
@@ -338,7 +349,8 @@ class Download:
         if self._on_arrival is None or size is None or size < _WORTH_AHEAD or wait < _SLOW or not self._can_split:
             return
         offer, self._on_arrival, self._pieces.wants_end = self._on_arrival, None, True
-        offer(self._part.reader())
+        with contextlib.suppress(StoreError):  # no further file can be open: it is unpacked once it is here
+            offer(self._part.reader())
 
     # --- helpers: further connections for the same archive ----------------------------------------------------------
 
@@ -365,7 +377,7 @@ class Download:
             await self._stream(piece)
         except Failed:
             pass  # the archive's own connection will ask for the same bytes
-        except (StartOver, WrongSize, TransferError, AccessDenied):
+        except (StartOver, WrongSize, ItemError, AccessDenied):
             self._splits = False
 
     async def _in_writer(self, work: Callable[[], T]) -> T:
