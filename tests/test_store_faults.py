@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from ayon_async import SyncReport, fs
-from ayon_async.devserver import DevServer
+from ayon_async.devserver import DevServer, addon, zip_bytes
 from ayon_async.errors import ItemError, StoreError, StoreFull
 from ayon_async.store import staging
 from store_processes import Step, content, leftovers
 from store_steps import STEPS, STUDIO, below, check_never_half, leave_unfinished
 from store_zygote import CHANGES, Watcher, watch_changes
-from studios import item_of, states, synced, why
+from studios import item_of, small, states, studio, synced, why
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="open files have no names to be told by on Windows")
 
@@ -264,3 +264,27 @@ async def test_rename_that_stays_blocked(
     server.forget_requests()
     again = await run(server, tmp_path)
     assert (again.ok, again.bytes_downloaded, leftovers(tmp_path)) == (True, 0, [])
+
+
+# --- what can't be removed now --------------------------------------------------------------------------------------
+
+
+async def test_a_staged_folder_that_can_not_be_removed_stops_no_other_item(
+    tmp_path: Path, watch: Callable[[Watcher], None]
+) -> None:
+    """As on Windows, while a virus scanner has a file in it open; a later run removes it."""
+
+    def block(called: str, label: str, arguments: tuple[Any, ...]) -> None:
+        if called == "remove_tree" and "/staging/maya_1.0.0." in label:
+            raise PermissionError(errno.EACCES, "The process cannot access the file")
+
+    bad = addon(zip_bytes({"maya.py": b"x" * 100, "../out.py": b"x"}))
+    async with DevServer(studio({"maya 1.0.0": bad, **small("houdini 1.0.0")})) as server:
+        watch(block)
+        report = await run(server, tmp_path)
+        watch(lambda *step: None)
+        assert states(report) == {"maya 1.0.0": "failed", "houdini 1.0.0": "installed"}
+        assert "../out.py" in why(report, "maya 1.0.0")
+        assert leftovers(tmp_path) != []
+        await run(server, tmp_path)
+        assert leftovers(tmp_path) == []

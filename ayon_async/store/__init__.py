@@ -304,8 +304,13 @@ class Store:
             return mine and staging.put_waiting_in_place(root, name)
 
     async def discard(self, staged: Path) -> None:
-        """Remove a staged folder."""
-        await in_thread(fs.remove_tree, staged)
+        """Remove a staged folder; where that can't be done now, a later run sweeps it."""
+
+        def remove() -> None:
+            with contextlib.suppress(OSError):  # as on Windows, while a virus scanner has a file in it open
+                fs.remove_tree(staged)
+
+        await in_thread(remove)
 
     async def remove(self, entry: Installed) -> bool:
         """Remove an item that was installed, and take it off the launcher's list.
