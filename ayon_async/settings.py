@@ -105,7 +105,7 @@ SETTINGS = (
     Setting("max_size", size, "most bytes that an archive may unpack to, such as 64GiB", default=64 << 30),
     Setting("max_ratio", whole_number(1, 10**9), "most bytes for each byte of an archive above 100 MiB", default=200),
     Setting("platform", platform_name, "whose dependency package: windows, linux, darwin", "--platform"),
-    Setting("jobs", whole_number(1, 16), "connections used at once, at the most", "--jobs", default=8),
+    Setting("jobs", whole_number(1, 16), "most connections used at once, 1 to 16", "--jobs", default=8),
     Setting("limit_rate", rate, "bytes per second at the most, such as 2M", "--limit-rate"),
     Setting(
         "start_jitter", duration, "longest random wait before the start, such as 30s", "--start-jitter", default=0.0
@@ -114,7 +114,15 @@ SETTINGS = (
     Setting("news_wait", duration, "longest random wait of a watch after news, such as 20s", default=20.0),
     Setting("prefetch", ahead, "bundles to fetch before they are active: off, staging, all", default="off"),
     Setting("connect_timeout", seconds, "seconds to wait for a connection", None, "AYON_SERVER_TIMEOUT", 15.0, number),
-    Setting("silence_timeout", seconds, "seconds without a single byte", None, "AYON_SERVER_TIMEOUT", 30.0, number),
+    Setting(
+        "silence_timeout",
+        seconds,
+        "seconds without a single byte before a new try",
+        None,
+        "AYON_SERVER_TIMEOUT",
+        30.0,
+        number,
+    ),
     Setting(
         "retries",
         whole_number(0, 1000),

@@ -14,7 +14,7 @@ from ayon_async.cli.execute import CommandNotRun
 from ayon_async.devserver import DevServer, tiny_studio
 from ayon_async.errors import AyonAsyncError
 from ayon_async.paths import platform_folders
-from ayon_async.settings import SETTINGS
+from ayon_async.settings import SETTINGS, load_settings
 from cli_machine import Machine, ended
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
@@ -67,6 +67,15 @@ def test_every_setting_is_in_the_table() -> None:
     ]
     lines = "\n".join("| " + " | ".join(row) + " |" for row in expected)
     assert table("Settings") == expected, f"the table should be:\n{lines}"
+
+
+def test_the_settings_file_shown_is_one(tmp_path: Path) -> None:
+    (example,) = blocks("toml")
+    file = tmp_path / "config.toml"
+    file.write_text(example, encoding="utf-8")
+    settings = load_settings(environ={}, machine_file=file)
+    assert settings.warnings == ()
+    assert (settings.server, settings.launcher_layout) == ("https://ayon.example.com", True)
 
 
 def test_every_promise_names_tests_that_exist() -> None:

@@ -40,7 +40,7 @@ Also = Annotated[
     list[Path] | None,
     Option("--also", metavar="STORE", help="Look in this other store first; may be repeated."),
 ]
-Jobs = Annotated[int | None, Option("--jobs", metavar="N", help="Connections used at once, at the most; default: 8.")]
+Jobs = Annotated[int | None, Option("--jobs", metavar="N", help="Most connections used at once, 1 to 16; default: 8.")]
 LimitRate = Annotated[
     str | None, Option("--limit-rate", metavar="RATE", help="Bytes per second at the most, such as 2M.")
 ]
