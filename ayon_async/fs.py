@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,8 @@ _NO_HARD_LINKS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPN
 _NO_COPY_HERE = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM})
 _COPY_IN_KERNEL = 16 << 20
 _COPY = 1 << 20
+_SHARING_VIOLATIONS = frozenset({5, 32, 33})
+_BLOCKED_SECONDS, _POLL = 2.0, 0.02
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 StrPath = str | os.PathLike[str]  # strings spare the making of a Path where there are thousands of files
@@ -325,7 +328,7 @@ def rename(source: Path, destination: Path) -> None:
 
 def replace(source: Path, destination: Path) -> None:
     """Rename a file over another one."""
-    os.replace(long_path(source), long_path(destination))
+    _patiently(os.replace, long_path(source), long_path(destination))
 
 
 def link(path: Path, name: Path) -> None:
@@ -340,10 +343,26 @@ def symlink(target: str, path: StrPath, *, to_folder: bool = False) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file; one that is not there is fine."""
-    try:
-        os.unlink(long_path(path))
-    except FileNotFoundError:
-        return
+    with contextlib.suppress(FileNotFoundError):
+        _patiently(os.unlink, long_path(path))
+
+
+def is_open_elsewhere(error: OSError) -> bool:
+    """Whether Windows refuses because another program, or another thread, has the file open."""
+    return getattr(error, "winerror", None) in _SHARING_VIOLATIONS
+
+
+def _patiently(change: Callable[..., None], *paths: str) -> None:
+    """Change a small file, trying again for a moment where a scanner or a reader has it open."""
+    end = time.monotonic() + _BLOCKED_SECONDS
+    while True:
+        try:
+            change(*paths)
+            return
+        except OSError as error:
+            if not is_open_elsewhere(error) or time.monotonic() >= end:
+                raise
+        time.sleep(_POLL)
 
 
 def remove_tree(path: Path) -> None:

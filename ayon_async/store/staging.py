@@ -26,7 +26,6 @@ from ayon_async.store.record import Record, read_progress, read_record
 
 BLOCKED_SECONDS = 30.0
 _POLL = 0.25
-_SHARING_VIOLATIONS = frozenset({5, 32, 33})
 _ASIDE = "old-"
 
 
@@ -197,4 +196,4 @@ def _rename(source: Path, destination: Path, stop: threading.Event) -> None:
 
 
 def _is_blocked(error: OSError) -> bool:
-    return getattr(error, "winerror", None) in _SHARING_VIOLATIONS or error.errno == errno.EBUSY
+    return fs.is_open_elsewhere(error) or error.errno == errno.EBUSY

@@ -1,0 +1,79 @@
+"""The seam to the file system where Windows differs: what is open elsewhere can't be replaced or removed just now."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ayon_async import fs
+from ayon_async.transfer.part import Part, Validator
+
+
+def blocked(function: Callable[..., None], times: int, winerror: int = 32) -> Callable[..., None]:
+    """A function of the system that fails so many times as Windows does while another program has the file open."""
+    calls = itertools.count(1)
+
+    def change(*arguments: Any) -> None:
+        if next(calls) <= times:
+            error = PermissionError(errno.EACCES, "The process cannot access the file")
+            error.winerror = winerror  # type: ignore[attr-defined]
+            raise error
+        function(*arguments)
+
+    return change
+
+
+@pytest.mark.parametrize("winerror", [5, 32, 33])
+def test_a_small_file_that_is_open_elsewhere_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, winerror: int
+) -> None:
+    path = tmp_path / "addons.json"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "replace", blocked(os.replace, 3, winerror))
+    fs.write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    monkeypatch.setattr(os, "unlink", blocked(os.unlink, 3, winerror))
+    fs.remove(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_small_file_that_stays_open_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "addons.json"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(fs, "_BLOCKED_SECONDS", 0.1)
+    monkeypatch.setattr(os, "replace", blocked(os.replace, 1000))
+    with pytest.raises(PermissionError):
+        fs.write_atomic(path, b"new")
+    assert [each.name for each in tmp_path.iterdir()] == ["addons.json"]
+    assert path.read_bytes() == b"old"
+
+
+def test_what_is_refused_for_good_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def refuse(path: str) -> None:
+        tried.append(path)
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(PermissionError):
+        fs.remove(tmp_path / "file")
+    assert len(tried) == 1
+
+
+def test_a_download_goes_on_while_its_sidecar_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = Part(tmp_path / "maya.part", set())
+    part.size, part.validator = 4, Validator("https://ayon/maya.zip", '"1"')
+    monkeypatch.setattr(os, "replace", blocked(os.replace, 2))
+    part.write([(0, b"ab")])
+    part.write([(2, b"cd")])
+    part.close()
+    again = Part(tmp_path / "maya.part", set())
+    assert again.complete
+    again.close()
