@@ -331,3 +331,21 @@ async def test_full_disk_while_copying(
     done = await machine.call("sync", "--json", "--also", str(other))
     assert done.code == 0, "there was room for the download, as it happens"
     assert leftovers(machine.storage) == []
+
+
+async def test_copy_that_fails_and_can_not_be_removed(
+    machine: Machine, server: DevServer, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, while a virus scanner has a file of it open: the item is fetched, and nobody else is stopped."""
+    (other / "addons/core_1.0.0/ayon_core/version.py").write_bytes(b"!")
+    remove_tree = fs.remove_tree
+
+    def blocked(path: Path) -> None:
+        if path.name.startswith("core_1.0.0.") and path.is_dir():
+            raise PermissionError(errno.EACCES, "The process cannot access the file")
+        remove_tree(path)
+
+    monkeypatch.setattr(fs, "remove_tree", blocked)
+    done = await machine.call("sync", "--json", "--also", str(other))
+    assert (done.code, set(done.states.values())) == (0, {"installed"}), done.err
+    assert server.bytes_asked() > 0

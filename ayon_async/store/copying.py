@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -70,7 +71,8 @@ def copy_item(
         links.make(folder)
         fs.flush_tree(staged, meter.check)
     except BaseException as error:
-        fs.remove_tree(staged)
+        with contextlib.suppress(OSError):  # what failed first is the story; leftovers in staging are swept later
+            fs.remove_tree(staged)
         if isinstance(error, OSError):
             raise fs.explain(error, staged) from error
         raise
