@@ -53,7 +53,7 @@ class Lease:
         """Whether somebody took this process for dead, and the lease over."""
         try:
             return not os.path.samestat(os.fstat(self._fd), self._path.stat())
-        except FileNotFoundError:
+        except OSError:  # it is gone; an NFS client says of a file that another host removed that it is stale
             return True
 
     def count(self, number: int) -> None:
