@@ -80,11 +80,15 @@ class Ahead:
         if self._arrival is not None:
             self._arrival.end()
         future, self._future = self._future, None
-        if future is not None and not future.cancel():
-            with contextlib.suppress(AyonAsyncError, Stopped):
-                await ended(asyncio.wrap_future(future))
-            await self._discard()
-        self._close()
+        try:
+            if future is not None and not future.cancel():
+                try:
+                    with contextlib.suppress(AyonAsyncError, Stopped):
+                        await ended(asyncio.wrap_future(future))
+                finally:
+                    await self._discard()
+        finally:
+            self._close()
 
     def _close(self) -> None:
         if self._arrival is not None:

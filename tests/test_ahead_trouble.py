@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from ayon_async import fs
+from ayon_async.ahead import Ahead
 from ayon_async.devserver import DevServer, noise, zip_bytes
 from ayon_async.devserver.faults import Slow
 from ayon_async.errors import StoreError
-from ayon_async.transfer import download
+from ayon_async.transfer import Arrival, download
 from ayon_async.transfer.part import Part, Validator
 from ayon_async.unpack import Unpacked, UnpackError, unpack
 from ayon_async.unpack.errors import CrcMismatch
@@ -161,3 +162,32 @@ async def test_a_part_is_closed_after_the_last_connection_ended(
         with pytest.raises(asyncio.CancelledError):
             await task
     assert closed == [True]
+
+
+async def test_what_is_cancelled_while_it_waits_for_its_thread_leaves_nothing(tmp_path: Path) -> None:
+    begun, going_on, discarded = threading.Event(), threading.Event(), list[bool]()
+    arrival = Arrival((tmp_path / "maya.part").open("w+b", buffering=0), len(CONTENT))
+
+    def work(arrival: Arrival, stop: threading.Event) -> Unpacked:
+        begun.set()
+        going_on.wait(5)
+        return Unpacked((), (), True)
+
+    async def discard() -> None:
+        discarded.append(going_on.is_set())
+
+    async def use() -> None:
+        async with Ahead(work, discard, thread) as ahead:
+            ahead.begin(arrival)
+            await until(begun.is_set)
+
+    with ThreadPoolExecutor(1) as thread:
+        task = asyncio.create_task(use())
+        await until(lambda: arrival.has_ended)
+        task.cancel()
+        await asyncio.sleep(0.02)
+        going_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert discarded == [True]
+    assert arrival.file.closed
