@@ -100,10 +100,11 @@ def test_every_exit_code_is_in_the_table() -> None:
 
 
 def test_the_folders_are_this_platform_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     folders = platform_folders()
-    ours = {str(path).replace(str(Path.home()), "~") for path in (folders.store, folders.config, folders.machine)}
+    shown = (folders.store, folders.launcher, folders.config, folders.machine, folders.log)
+    ours = {str(path).replace(str(Path.home()), "~") for path in shown}
     column = {"win32": 2, "darwin": 3}.get(sys.platform, 1)
     assert ours == {row[column].strip("`") for row in table("Folders")}
 
