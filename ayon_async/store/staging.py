@@ -107,7 +107,7 @@ def put_in_place(root: Root, item: Item, staged: Path, stop: threading.Event, re
         OSError: It can't be renamed; what was there before is there again. Also where somebody else was faster.
     """
     path = root.item(item)
-    old = replaces or (path if os.path.lexists(path) and not is_done(path) else None)
+    old = replaces or (path if _is_there(path) and not is_done(path) else None)
     try:
         _exchange(old, _new_aside(root, item.folder), staged, path, stop)
     except OSError as error:
@@ -175,12 +175,17 @@ def put_waiting_in_place(root: Root, name: str) -> bool:
     path, at_once = root.path / name, threading.Event()
     at_once.set()
     try:
-        _exchange(path if os.path.lexists(path) else None, _new_aside(root, name), root.pending / name, path, at_once)
+        old = path if _is_there(path) else None
+        _exchange(old, _new_aside(root, name), root.pending / name, path, at_once)
     except OSError as error:
         if _is_blocked(error):
             return False
         raise
     return True
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.lexists(fs.long_path(path))
 
 
 def _rename(source: Path, destination: Path, stop: threading.Event) -> None:
