@@ -159,8 +159,19 @@ def write_new(path: Path, data: bytes, mode: int = 0o644, *, flushed: bool = Tru
         write(fd, data)
         if flushed:
             flush(fd)
+            _flush_device(fd)
     finally:
         os.close(fd)
+
+
+def _flush_device(fd: int) -> None:
+    """Put everything that was flushed before on the medium as well: macOS leaves that to the device, in any order."""
+    if sys.platform != "darwin":
+        return
+    import fcntl
+
+    with contextlib.suppress(OSError):  # some file systems, as those of the network, have no such thing
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
 
 
 def write_first(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from ayon_async import fs
+from ayon_async.store.record import Record, now, write_records
 from ayon_async.transfer.part import Part, Validator
 
 
@@ -77,3 +79,30 @@ def test_a_download_goes_on_while_its_sidecar_is_looked_at(tmp_path: Path, monke
     again = Part(tmp_path / "maya.part", set())
     assert again.complete
     again.close()
+
+
+@pytest.mark.parametrize("refused", [None, errno.ENOTSUP])
+def test_records_are_on_the_medium_before_a_folder_is_renamed_on_macos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: int | None
+) -> None:
+    """There `fsync` ends in the device's cache, which may write a rename before the members: one call empties it."""
+    fcntl = pytest.importorskip("fcntl")
+    full, calls, fsync = 51, list[str](), os.fsync
+
+    def control(fd: int, command: int) -> int:
+        assert command == full
+        calls.append("device")
+        if refused is not None:
+            raise OSError(refused, "Operation not supported")
+        return 0
+
+    def flush(fd: int) -> None:
+        calls.append("file")
+        fsync(fd)
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", full, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", control)
+    monkeypatch.setattr(os, "fsync", flush)
+    write_records(tmp_path, Record(), [], now())
+    assert calls == ["file", "device", "file", "device", "file"]
