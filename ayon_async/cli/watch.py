@@ -48,7 +48,7 @@ def watch(
 
     SIGTERM or Ctrl-C stops it. What happens is logged.
 
-    News of the server are heard, and it is asked now and then all the same. Changes of the settings files are taken
+    It listens for news from the server, and asks now and then all the same. Changes of the settings files are taken
     without a restart.
     """
     command.run(ctx, _install if install else run_headless)

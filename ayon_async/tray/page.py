@@ -277,7 +277,7 @@ def _account(state: WatchState) -> str:
         return "No server is chosen."
     who = f"{state.user} at {state.server}" if state.user else state.server
     checked = f"checked {state.checked.astimezone():%H:%M}" if state.checked is not None else ""
-    news = "news arrive" if state.listening else ""
+    news = "listening for news" if state.listening else ""
     return " · ".join(part for part in (who, checked, news) if part)
 
 

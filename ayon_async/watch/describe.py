@@ -153,9 +153,9 @@ def log_lines(before: WatchState, now: WatchState) -> list[str]:
     """What a log should say of a change; nothing where the store was only found complete once more."""
     lines = []
     if now.listening and not before.listening:
-        lines.append(f"News of {now.server} are heard.")
+        lines.append(f"Listening for news from {now.server}.")
     if before.listening and not now.listening:
-        lines.append("News are not heard at the moment.")
+        lines.append("Not listening for news at the moment.")
     if now.prefetching and now.prefetching != before.prefetching:
         lines.append(f"Fetching the bundle {now.prefetching} ahead.")
     if now.mood is Mood.WORKING and before.mood is not Mood.WORKING:

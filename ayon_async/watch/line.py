@@ -56,11 +56,11 @@ class Ears(Protocol):
         """The server is there and knows us as this user.
 
         Args:
-            anew: News are heard from now on, and some may have been missed before.
+            anew: News is heard from now on, and some may have been missed before.
         """
 
     def heard(self, listening: bool) -> None:
-        """Whether news arrive."""
+        """Whether news arrives."""
 
     def news(self, topic: str) -> None:
         """The bundles may have changed."""
@@ -86,7 +86,7 @@ async def keep_line(open_server: Callable[[], AyonServer], ears: Ears, pace: Pac
         restarting = False
         try:
             async with open_server() as server:
-                user = await server.me()  # a request of its own: only now news are told to who has a key
+                user = await server.me()  # a request of its own: only now news is told to who has a key
                 heard, restarting = await _listen(server, user.name, ears, pace)
             attempt = 0 if heard else attempt
         except AccessDenied as error:

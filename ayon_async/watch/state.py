@@ -62,7 +62,7 @@ class WatchState:
         limit: Bytes per second at the most, or None for no limit.
         checked: When the store was last compared with what the server said, with its time zone.
         update: What was last updated and when, earlier starts included.
-        listening: Whether the server's news arrive.
+        listening: Whether the server's news arrives.
         has_dev_bundle: Whether the user has a dev bundle to follow; False while that is not known.
         prefetching: The name of a bundle that is fetched before it is active, or None.
     """
