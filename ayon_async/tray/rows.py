@@ -71,7 +71,7 @@ class Bar(QProgressBar):
 
 
 class Sign(QWidget):
-    """A row's state as a small shape: a hook, a cross, an arrow or a dot."""
+    """A row's state as a small shape: a check mark, a cross, an arrow or a dot."""
 
     def __init__(self) -> None:
         super().__init__()
