@@ -311,6 +311,15 @@ def make_folder(path: StrPath, mode: int = 0o755) -> None:
     os.mkdir(long_path(path), mode)
 
 
+def private_mode() -> int:
+    """The mode of a folder that is this user's alone, and that things are renamed out of.
+
+    On Windows its place decides: there Python gives the mode 0700 rights of its own, which all that is made in the
+    folder inherits and keeps, also where others should read it later.
+    """
+    return 0o755 if sys.platform == "win32" else 0o700
+
+
 def make_folders(path: Path, mode: int = 0o755) -> None:
     """Make a folder and its parents where they are missing; the parents are never writable for others than the owner.
 

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from ayon_async import fs
+from ayon_async.store.ground import lay
+from ayon_async.store.layout import roots_of
+from ayon_async.store.lease import Holder
 from ayon_async.store.record import Record, now, write_records
 from ayon_async.transfer.part import Part, Validator
 
@@ -106,3 +109,23 @@ def test_records_are_on_the_medium_before_a_folder_is_renamed_on_macos(
     monkeypatch.setattr(os, "fsync", flush)
     write_records(tmp_path, Record(), [], now())
     assert calls == ["file", "device", "file", "device", "file"]
+
+
+@pytest.mark.parametrize(("platform", "private"), [("linux", {0o700}), ("darwin", {0o700}), ("win32", set[int]())])
+def test_what_is_renamed_into_its_place_has_the_rights_of_that_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, private: set[int]
+) -> None:
+    """On Windows Python makes 0700 a list of rights, which what is made in such a folder keeps when it is renamed."""
+    mkdir, modes = os.mkdir, set[int]()
+
+    def note(path: str, mode: int = 0o777) -> None:
+        modes.add(mode)
+        mkdir(path, mode)
+
+    root = roots_of(tmp_path / "addons", tmp_path / "dependency_packages")["addon"]
+    monkeypatch.setattr(os, "mkdir", note)
+    monkeypatch.setattr(fs, "long_path", os.fspath)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(fs, "_flush_device", lambda fd: None)
+    lay(root, Holder(), group_writable=False)
+    assert modes & {0o700} == private

@@ -42,7 +42,7 @@ def lay(root: Root, holder: Holder, *, group_writable: bool) -> Leases:
         StoreError: Something else is in their place, or they belong to a newer program.
         OSError: They can't be made.
     """
-    shared, private = (0o2775, 0o2770) if group_writable else (0o755, 0o700)
+    shared, private = (0o2775, 0o2770) if group_writable else (0o755, fs.private_mode())
     if not root.path.exists():
         fs.make_folders(root.path, 0o755)
         if group_writable:

@@ -148,7 +148,7 @@ def take_away(root: Root, item: Item, path: Path) -> None:
 def _wait(root: Root, item: Item, staged: Path) -> None:
     """Let the staged folder wait for the next start; one that waits already is no longer wanted."""
     if not root.pending.is_dir():
-        fs.make_folder(root.pending, 0o700)
+        fs.make_folder(root.pending, fs.private_mode())
     waiting = root.pending / item.folder
     if waiting.exists():
         fs.rename(waiting, _new_aside(root, item.folder))
