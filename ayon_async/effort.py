@@ -21,16 +21,20 @@ class Effort:
     Args:
         rate: Bytes to receive a second at the most, all connections together; None for no limit.
         unpacking: Archives that are unpacked at once, from 1 to `UNPACKING`.
-        prepare: Called first in each thread that unpacks, hashes or writes.
+        background: Whether the threads and processes that unpack, hash and write yield to everything else.
+
+    Attributes:
+        background: As given.
     """
 
     def __init__(
         self,
         rate: float | None = None,
         unpacking: int = UNPACKING,
-        prepare: Callable[[], None] | None = None,
+        *,
+        background: bool = False,
     ) -> None:
-        self.prepare = prepare
+        self.background = background
         self._rate = rate
         self._unpacking = unpacking
         self._busy = 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from ayon_async import priority
 from ayon_async.acquire import acquired, part_of
 from ayon_async.ahead import Ahead
 from ayon_async.effort import UNPACKING, Effort
@@ -32,32 +33,49 @@ from ayon_async.store.record import Inventory, read_inventory
 from ayon_async.threads import in_thread
 from ayon_async.transfer import Arrival, Fetched, Transfers, remove_part
 from ayon_async.unpack import Unpacked, unpack
+from ayon_async.unpack.workers import Workers
 from ayon_async.urls import redact
 
 _AT_ONCE = 64
 """Items that are worked on at once: more than connections and threads keep busy, also while some wait for others."""
+_WORTH_PROCESSES = 64 << 20
+"""Bytes of a run's archives that are worth starting processes for: that costs as much as unpacking 10 MB."""
+_WORTH_A_PROCESS = 256 << 10
+"""Bytes of an archive that goes to one: a smaller one is unpacked before it is told of."""
 
 
 @asynccontextmanager
 async def installing(
-    server: AyonServer, store: Store, ledger: Ledger, *, jobs: int, effort: Effort, refresh: bool = False
+    server: AyonServer,
+    store: Store,
+    ledger: Ledger,
+    work: Iterable[Job],
+    *,
+    jobs: int,
+    effort: Effort,
+    refresh: bool = False,
 ) -> AsyncIterator[Installer]:
     """An installer with all that it works with.
 
     Args:
+        work: What is to be done.
         jobs: How many connections to use at the most.
         effort: How much of the machine and the line it takes.
         refresh: See `Installer`.
     """
-    prepare = effort.prepare
+    size = sum(job.archive.expected or 0 for job in work)
+    prepare = priority.lower if effort.background else None
     with (
+        Workers(UNPACKING, background=effort.background) if size >= _WORTH_PROCESSES else nullcontext() as workers,
         ThreadPoolExecutor(UNPACKING, "unpack", prepare) as unpackers,
         ThreadPoolExecutor(1, "ahead", prepare) as early,
     ):
         async with Transfers(server, jobs=jobs, rate=effort.rate, retries=server.retries, prepare=prepare) as transfers:
             turns = asyncio.Semaphore(_AT_ONCE)
+            if workers is not None:
+                unpackers.submit(workers.start, effort.unpacking)
             with effort.throttling(transfers.limit):
-                yield Installer(server.url, store, transfers, unpackers, early, turns, effort, ledger, refresh)
+                yield Installer(server.url, store, transfers, workers, unpackers, early, turns, effort, ledger, refresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +86,7 @@ class Installer:
         server: URL of the AYON server that names them.
         store: Where they go.
         transfers: Who brings their archives.
+        workers: Processes for unpacking what is large; None where it is not worth starting them.
         unpackers: Threads for unpacking, apart from those that write: neither waits for the other.
         turns: Who may hold an item's lease: thousands at once would need as many open files.
         early: The thread for what is unpacked while it arrives, which waits most of the time.
@@ -79,6 +98,7 @@ class Installer:
     server: str
     store: Store
     transfers: Transfers
+    workers: Workers | None
     unpackers: Executor
     early: Executor
     turns: asyncio.Semaphore
@@ -253,7 +273,7 @@ class Installer:
         try:
             unpacked = await ahead.take()
             if unpacked is None:
-                work = functools.partial(self._unpack_file, item, fetched.file, staged, _teller(entry), stop)
+                work = functools.partial(self._unpack_fetched, item, fetched, staged, _teller(entry), stop)
                 entry.set(phase=Phase.QUEUED)
                 async with self.effort.unpacking_turn():
                     entry.set(phase=Phase.UNPACKING)
@@ -265,6 +285,23 @@ class Installer:
             await self.store.discard(staged)
             raise
         return staged
+
+    def _unpack_fetched(
+        self, item: Item, fetched: Fetched, staged: Path, told: Callable[[float], None], stop: threading.Event
+    ) -> Unpacked:
+        if self.workers is None or fetched.size < _WORTH_A_PROCESS:
+            return self._unpack_file(item, fetched.file, staged, told, stop)
+        return self.workers.unpack(
+            fetched.file,
+            fetched.path,
+            staged,
+            name=item.label,
+            limits=self.store.limits,
+            on_progress=told,
+            stop=stop,
+            group_writable=self.store.group_writable,
+            helpers=self.unpackers if self.effort.is_full else None,
+        )
 
     def _unpack_file(
         self,

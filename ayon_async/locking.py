@@ -114,7 +114,7 @@ async def _learn(
     ledger.begin(None, None, items)
     work = largest_first(await locate_installed(items, server, platform, ledger))
     async with (
-        installing(server, store, ledger, jobs=jobs, effort=Effort(rate)) as installer,
+        installing(server, store, ledger, work, jobs=jobs, effort=Effort(rate)) as installer,
         asyncio.TaskGroup() as group,
     ):
         for job in work:

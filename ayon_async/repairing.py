@@ -64,7 +64,7 @@ async def repair(
         work = await with_room(largest_first(await learn_sizes(work, server, ledger, jobs)), store, ledger)
         held = await store.held(damaged)
         async with (
-            installing(server, store, ledger, jobs=jobs, effort=Effort(rate)) as installer,
+            installing(server, store, ledger, work, jobs=jobs, effort=Effort(rate)) as installer,
             asyncio.TaskGroup() as group,
         ):
             for job in work:

@@ -82,8 +82,9 @@ async def sync(
         if dry_run:
             return {}
         missing = await with_room(missing, store, ledger)
+        taken = effort or Effort(rate)
         async with (
-            installing(server, store, ledger, jobs=jobs, effort=effort or Effort(rate), refresh=refresh) as installer,
+            installing(server, store, ledger, missing, jobs=jobs, effort=taken, refresh=refresh) as installer,
             asyncio.TaskGroup() as group,
         ):
             tasks = {job.item: group.create_task(installer.install(job, survey.held.get(job.item))) for job in missing}

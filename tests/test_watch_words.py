@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from ayon_async import model
+from ayon_async import model, priority
 from ayon_async.choice import BundleChoice
 from ayon_async.errors import AyonAsyncError, BundleError, ItemError, NotSignedIn, ServerError, SettingsError, StoreFull
 from ayon_async.item import Item
 from ayon_async.progress import ItemProgress, Phase, Snapshot
 from ayon_async.report import ItemReport, State, SyncReport
 from ayon_async.settings import Prefetch
-from ayon_async.watch import Mood, Update, WatchState, autostart, priority, single
+from ayon_async.watch import Mood, Update, WatchState, autostart, single
 from ayon_async.watch.ahead import bundles_ahead
 from ayon_async.watch.clock import Alarm, Clock
 from ayon_async.watch.describe import Narrator, failure_text, item_line, status_line, update_text

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
@@ -21,14 +20,14 @@ from ayon_async.unpack.budget import Budget
 from ayon_async.unpack.errors import Stopped, UnpackError
 from ayon_async.unpack.folder import Folder
 from ayon_async.unpack.result import Link, Member, Unpacked
-from ayon_async.unpack.source import Arrival, Meter, Source
+from ayon_async.unpack.source import Arrival, Meter, Source, Stop
 from ayon_async.unpack.stream import COMPRESSIONS
 from ayon_async.unpack.tar import unpack_tar
 from ayon_async.unpack.tar_header import BLOCK, is_tar
-from ayon_async.unpack.zip import unpack_zip
+from ayon_async.unpack.zip import Team, help_unpack_zip, unpack_zip
 from ayon_async.unpack.zip_directory import has_end_record
 
-__all__ = ["Limits", "Link", "Member", "Stopped", "UnpackError", "Unpacked", "unpack"]
+__all__ = ["Limits", "Link", "Member", "Stop", "Stopped", "UnpackError", "Unpacked", "help_unpack", "unpack"]
 
 _ZIP = (b"PK\3\4", b"PK\5\6")  # with members, and without any
 _UNSUPPORTED = (
@@ -50,10 +49,11 @@ def unpack(
     name: str,
     limits: Limits = Limits(),  # noqa: B008 - immutable
     on_progress: Callable[[float], None] | None = None,
-    stop: threading.Event | None = None,
+    stop: Stop | None = None,
     group_writable: bool = False,
     flush: bool = True,
     helpers: Executor | None = None,
+    team: Team | None = None,
     arrival: Arrival | None = None,
 ) -> Unpacked:
     """Unpack a zip or tar (plain, gzip, bzip2, xz) into a folder; blocks, so call it in a thread.
@@ -68,10 +68,11 @@ def unpack(
         name: What to call the archive in messages.
         limits: What is refused as too much.
         on_progress: Called in this thread, about once a MiB, with the share that is done, from 0 to 1.
-        stop: Set it in another thread to end the work within about a MiB.
+        stop: Once it is set the work ends, within about a MiB.
         group_writable: Whether files and folders are writable for their group.
         flush: Whether everything is put on the device before this returns.
         helpers: Threads of which one, as soon as it is free, helps with a large zip. This may run in one of them.
+        team: Lets another process help with it instead, by `help_unpack`.
         arrival: Tells what is here of an archive that is still arriving; None where all of it is. Who gives one finds
             out that the archive is right before using what was unpacked.
 
@@ -89,17 +90,51 @@ def unpack(
         source = Source(name, archive, arrival)
         meter = Meter(source.size, on_progress, stop)
         folder = Folder(name, root, group_writable=group_writable)
-        unpacked = _unpack(source, folder, Budget(name, source.size, limits), meter, helpers)
+        unpacked = _unpack(source, folder, Budget(name, source.size, limits), meter, helpers, team)
         if flush:
             fs.flush_tree(root, meter.check)
         meter.finish()
     return unpacked
 
 
-def _unpack(source: Source, folder: Folder, budget: Budget, meter: Meter, helpers: Executor | None) -> Unpacked:
+def help_unpack(
+    archive: BinaryIO,
+    destination: Path,
+    *,
+    name: str,
+    limits: Limits,
+    on_progress: Callable[[float], None],
+    stop: Stop,
+    group_writable: bool,
+    withheld: int,
+    team: Team,
+) -> tuple[list[Member], dict[str, str]]:
+    """Do a part of a zip that another process unpacks; see `unpack`. That one removes everything where this fails.
+
+    Args:
+        withheld: The mode bits that are withheld from what is made there, as that process found out.
+        team: Says what our part is.
+
+    Returns:
+        What was written, and where links are to lead, by their paths.
+
+    Raises:
+        UnpackError: The archive is refused.
+        Stopped: `stop` was set.
+        OSError: The archive can't be read or the folder not be written.
+    """
+    source = Source(name, archive)
+    folder = Folder(name, Path(fs.long_path(destination)), group_writable=group_writable, withheld=withheld)
+    meter = Meter(source.size, on_progress, stop)
+    return help_unpack_zip(source, folder, Budget(name, source.size, limits), meter, team)
+
+
+def _unpack(
+    source: Source, folder: Folder, budget: Budget, meter: Meter, helpers: Executor | None, team: Team | None
+) -> Unpacked:
     head = source.read_some(0, BLOCK)
     if head.startswith(_ZIP):
-        return unpack_zip(source, folder, budget, meter, helpers)
+        return unpack_zip(source, folder, budget, meter, helpers, team)
     for compression in COMPRESSIONS:
         if head.startswith(compression.magic):
             return unpack_tar(source, compression, folder, budget, meter)

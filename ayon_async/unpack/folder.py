@@ -29,12 +29,17 @@ class Folder:
         archive: What the caller calls the archive.
         root: The folder; made where it is missing, else empty.
         group_writable: Whether files and folders are writable for their group.
+        withheld: As another process told that unpacks the archive too, and made the root; None where this one begins.
+
+    Attributes:
+        root: As given.
+        withheld: The mode bits that this process's umask, or the file system, withholds from what is made here.
 
     Raises:
         OSError: It can't be made or read.
     """
 
-    def __init__(self, archive: str, root: Path, *, group_writable: bool) -> None:
+    def __init__(self, archive: str, root: Path, *, group_writable: bool, withheld: int | None = None) -> None:
         self.root = root
         self._archive = archive
         self._folder_mode = 0o775 if group_writable else 0o755
@@ -42,15 +47,23 @@ class Folder:
         self._prefix = f"{root}{os.sep}"
         self._made = {""}
         self._making = threading.RLock()
-        made = not root.exists()
-        first = root if made else root / "probe"
+        self.withheld = withheld or 0
+        if withheld is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        made = not self.root.exists()
+        first = self.root if made else self.root / "probe"
         fs.make_folders(first, self._folder_mode)
-        # The mode bits that this process's umask (or the file system) withholds from what is made here.
-        self._withheld = self._folder_mode & ~first.stat().st_mode
+        self.withheld = self._folder_mode & ~first.stat().st_mode
         if made:
-            self._give_mode(root)
+            self._give_mode(first)
         else:
             fs.remove_tree(first)
+
+    def know(self, paths: Iterable[str]) -> None:
+        """Take these folders for made: another process that unpacks the archive too has made them."""
+        self._made.update(paths)
 
     def make(self, path: str) -> None:
         """Make a folder and those that it lies in; one that was made before is fine.
@@ -73,7 +86,7 @@ class Folder:
 
     def _give_mode(self, folder: Path) -> None:
         """Give a new folder the bits that were withheld."""
-        if self._withheld & self._folder_mode:  # a set-group bit that it inherits has to stay
+        if self.withheld & self._folder_mode:  # a set-group bit that it inherits has to stay
             fs.set_mode(folder, stat.S_IMODE(folder.stat().st_mode) | self._folder_mode)
 
     def create(self, path: str, *, executable: bool) -> int:
@@ -93,7 +106,7 @@ class Folder:
         except FileExistsError:
             raise self._collision(path) from None
         try:
-            if self._withheld & mode:
+            if self.withheld & mode:
                 fs.set_mode(file, mode)
         except BaseException:
             os.close(fd)

@@ -31,6 +31,13 @@ class Arrival(Protocol):
         """Wait until these bytes are here, or so many seconds have passed; False once nothing more comes."""
 
 
+class Stop(Protocol):
+    """What ends the work; a `threading.Event` is one."""
+
+    def is_set(self) -> bool:
+        """Whether the work shall end."""
+
+
 class Source:
     """An open archive, read by position, so that several threads can read it at once.
 
@@ -112,10 +119,10 @@ class Meter:
     Args:
         size: The archive's length in bytes.
         on_progress: Called with the share that is read, from 0 to 1.
-        stop: Set by another thread when the work shall end.
+        stop: Looked at when the work may have to end.
     """
 
-    def __init__(self, size: int, on_progress: Callable[[float], None] | None, stop: threading.Event | None) -> None:
+    def __init__(self, size: int, on_progress: Callable[[float], None] | None, stop: Stop | None) -> None:
         self._size = size
         self._on_progress = on_progress
         self._stop = stop

@@ -3,8 +3,8 @@
 A member's span ends where the next one begins. Its header, data and descriptor have to fill the span exactly: so
 members can't overlap, and nothing can hide between them.
 
-The spans go in batches of about a MiB to whoever unpacks: the thread that was called, and one more where one is free.
-Of an archive that is still arriving those go first that are here.
+The spans go in batches of about a MiB to whoever unpacks: the thread that was called and one more where one is free, or
+this process and another one. Of an archive that is still arriving those go first that are here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ayon_async import deflate
 from ayon_async.unpack import errors
@@ -54,11 +54,29 @@ class _Span(NamedTuple):
     end: int
 
 
-def unpack_zip(source: Source, folder: Folder, budget: Budget, meter: Meter, helpers: Executor | None) -> Unpacked:
+class Team(Protocol):
+    """The processes that unpack one archive; each has the same batches."""
+
+    def claim(self, batches: int, withheld: int) -> int | None:
+        """Which batch is ours, or None where there are no more; at the first call all folders are made.
+
+        Args:
+            batches: How many there are.
+            withheld: The mode bits that are withheld from what is made here.
+        """
+
+    def join(self) -> tuple[list[Member], dict[str, str]]:
+        """Wait until the others have ended: what they wrote, and where links are to lead by their part."""
+
+
+def unpack_zip(
+    source: Source, folder: Folder, budget: Budget, meter: Meter, helpers: Executor | None, team: Team | None
+) -> Unpacked:
     """Unpack a zip.
 
     Args:
         helpers: Has a thread that helps with a large archive, once it has nothing else to do.
+        team: Lets another process do so instead.
 
     Raises:
         UnpackError: One of its subclasses.
@@ -67,7 +85,15 @@ def unpack_zip(source: Source, folder: Folder, budget: Budget, meter: Meter, hel
     """
     spans = _plan(source, budget)
     work = _Work(source, folder, meter, spans)
-    work.run(helpers)
+    if team is None or not work.is_large:
+        work.run(helpers)
+    else:
+        for path in _folders(spans):
+            folder.make(path)
+        work.run_in(team)
+        helped, targets = team.join()
+        work.members.update((member.path, member) for member in helped)
+        work.targets.update(targets)
     links = Links(source.name, budget, meter)
     for span in spans:
         if span.entry.is_link:
@@ -75,6 +101,23 @@ def unpack_zip(source: Source, folder: Folder, budget: Budget, meter: Meter, hel
     made, copies = links.make(folder)
     members = (work.members[span.path] for span in spans if span.path in work.members)
     return Unpacked((*members, *copies), tuple(made), content_checked=True)
+
+
+def help_unpack_zip(
+    source: Source, folder: Folder, budget: Budget, meter: Meter, team: Team
+) -> tuple[list[Member], dict[str, str]]:
+    """Unpack a part of a zip that another process has begun with; what was written, and where links are to lead.
+
+    Raises:
+        UnpackError: One of its subclasses.
+        Stopped: The caller asked to stop.
+        OSError: The archive can't be read or the folder not be written.
+    """
+    spans = _plan(source, budget)
+    folder.know(_folders(spans))
+    work = _Work(source, folder, meter, spans)
+    work.run_in(team)
+    return list(work.members.values()), work.targets
 
 
 class _Work:
@@ -100,7 +143,7 @@ class _Work:
         try:
             reader = _Reader(self._source, self._meter)
             while self._batches:
-                if helpers is not None and not helping and self._is_worth_help:
+                if helpers is not None and not helping and self.is_large and self._source.is_whole:
                     helping.append(helpers.submit(self._help))
                 self._unpack_next(reader)
         finally:
@@ -110,9 +153,18 @@ class _Work:
         for future in started:
             future.result()
 
+    def run_in(self, team: Team) -> None:
+        """Unpack what the team leaves to us."""
+        batches = list(self._batches)
+        reader = _Reader(self._source, self._meter)
+        while (number := team.claim(len(batches), self._folder.withheld)) is not None:
+            self._meter.check()
+            self._unpack_batch(reader, batches[number])
+
     @property
-    def _is_worth_help(self) -> bool:
-        return len(self._batches) >= _WORTH_HELP and self._source.is_whole
+    def is_large(self) -> bool:
+        """Whether it is worth that another one helps."""
+        return len(self._batches) >= _WORTH_HELP
 
     def _help(self) -> None:
         try:
@@ -132,7 +184,10 @@ class _Work:
         batch = self._take()
         if batch is None:
             self._meter.check()
-            return
+        else:
+            self._unpack_batch(reader, batch)
+
+    def _unpack_batch(self, reader: _Reader, batch: list[_Span]) -> None:
         reader.until = batch[-1].end
         for span in batch:
             self._unpack(reader, span)
@@ -161,6 +216,19 @@ class _Work:
             member = self._folder.write(span.path, pieces, executable=bool(entry.mode & 0o111))
             _check_crc(self._source, entry, member.crc32)
             self.members[span.path] = member
+
+
+def _folders(spans: list[_Span]) -> list[str]:
+    """Every folder that a member is or lies in, each after those that it lies in itself."""
+    found: dict[str, None] = {}
+    for span in spans:
+        path = span.path if span.entry.is_folder else span.path.rpartition("/")[0]
+        missing = []
+        while path and path not in found:
+            missing.append(path)
+            path = path.rpartition("/")[0]
+        found.update(dict.fromkeys(reversed(missing)))
+    return list(found)
 
 
 def _needed(batch: list[_Span]) -> tuple[int, int]:

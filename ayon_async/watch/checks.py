@@ -19,7 +19,6 @@ from ayon_async.report import SyncReport
 from ayon_async.server import AyonServer
 from ayon_async.store.history import Key, State
 from ayon_async.syncing import sync
-from ayon_async.watch import priority
 from ayon_async.watch.ahead import bundles_ahead
 from ayon_async.watch.board import Board
 from ayon_async.watch.line import Pace
@@ -52,7 +51,7 @@ class Checks:
         on_update: Callable[[Update], None] | None,
         on_failure: Callable[[SyncReport], None] | None,
     ) -> None:
-        self.effort = Effort(None, 1, priority.lower)
+        self.effort = Effort(None, 1, background=True)
         self._board = board
         self._pace = pace
         self._on_update = on_update

@@ -16,11 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from ayon_async import signin
+from ayon_async import priority, signin
 from ayon_async.effort import UNPACKING
 from ayon_async.errors import AccessDenied, AyonAsyncError, NotSignedIn, UsageError
 from ayon_async.report import SyncReport
-from ayon_async.watch import priority
 from ayon_async.watch.board import Board
 from ayon_async.watch.checks import Checks
 from ayon_async.watch.choices import Choices

@@ -1,6 +1,7 @@
 """Background work yields to the artist: a thread that lowers its own priority for the CPU and for the disk.
 
-Only threads of a watch do so, each for itself; what a platform does not offer is left out.
+Only threads of a watch do so, each for itself, and processes that unpack for it; what a platform does not offer is left
+out.
 """
 
 from __future__ import annotations
