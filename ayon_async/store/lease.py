@@ -63,10 +63,14 @@ class Lease:
     def give_back(self) -> None:
         """End it; does nothing to a lease that somebody took over."""
         # Where its file can't be removed, the others will find that nobody counts in it, or locks it, any more.
+        lost = self.is_lost()
+        if sys.platform == "win32":
+            os.close(self._fd)  # nobody removes an open file there
         with contextlib.suppress(OSError):
-            if not self.is_lost():
+            if not lost:
                 fs.remove(self._path)
-        os.close(self._fd)
+        if sys.platform != "win32":
+            os.close(self._fd)  # last: its lock tells the others that it is no dead one's
 
 
 class _WindowsLease(Lease):
