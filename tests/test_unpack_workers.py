@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -19,8 +20,9 @@ from typing import Any
 
 import pytest
 
-from ayon_async import install
+from ayon_async import fs, install
 from ayon_async.devserver import DevServer, noise, zip_bytes
+from ayon_async.errors import StoreError
 from ayon_async.limits import Limits
 from ayon_async.unpack import Stopped, Unpacked, UnpackError, unpack, workers
 from ayon_async.unpack.workers import Workers
@@ -204,6 +206,38 @@ def test_a_killed_process_is_made_up_for(which: int, pool: Workers, threads: Thr
     assert killed
     assert found == by_thread(path, tmp_path / "thread")
     assert tree(tmp_path / "out") == tree(tmp_path / "thread")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_what_is_left_of_the_processes_goes_on(
+    pool: Workers, threads: Threads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was killed helps no more, and that is no reason to throw away what another one unpacks."""
+    path = tmp_path / "archive"
+    path.write_bytes(linked_zip())
+    pool.start(2)
+    os.kill(pool._idle[-1]._process.pid, signal.SIGKILL)
+    by_workers(pool, path, tmp_path / "first", threads)
+    in_threads: list[Path] = []
+    monkeypatch.setattr(workers, "unpack", lambda archive, destination, **named: in_threads.append(destination))
+    found = by_workers(pool, path, tmp_path / "second", threads)
+    assert in_threads == []
+    assert found == by_thread(path, tmp_path / "thread")
+    assert tree(tmp_path / "second") == tree(tmp_path / "thread")
+
+
+def test_what_can_not_be_removed_fails_the_item_alone(
+    pool: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "archive"
+    path.write_bytes(zip_bytes({"../out.bin": b"x"}))
+
+    def blocked(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "The process cannot access the file")
+
+    monkeypatch.setattr(fs, "remove_tree", blocked)
+    with pytest.raises(StoreError):
+        by_workers(pool, path, tmp_path / "out")
 
 
 def test_what_was_verified_is_unpacked_whatever_has_its_name(pool: Workers, tmp_path: Path) -> None:

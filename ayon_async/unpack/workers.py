@@ -38,12 +38,15 @@ from ayon_async.unpack.wire import (
 )
 
 _MAIN = "import sys; sys.path[:] = sys.argv[1].split('\\n'); from ayon_async.unpack.worker import main; main()"
-_PATIENCE = 5.0  # seconds that a process has for its end
 _DECODER: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
 
 
 class _NoResult(Exception):
     """The archive was not unpacked by processes."""
+
+
+class _NoneFree(_NoResult):
+    """There is no process to begin with."""
 
 
 class Workers:
@@ -68,7 +71,7 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for worker in self._idle:
-            worker.end()
+            worker.kill()  # they have nothing to do, and who leaves has no time to wait for their own end
 
     def start(self, count: int) -> None:
         """Start some that will be needed: they begin to import meanwhile."""
@@ -104,7 +107,10 @@ class Workers:
         except _NoResult:
             if stop.is_set():
                 raise Stopped from None
-        fs.remove_tree(destination)
+        try:
+            fs.remove_tree(destination)
+        except OSError as error:
+            raise fs.explain(error, destination) from error
         return unpack(
             archive, destination, name=name, limits=limits, on_progress=on_progress, stop=stop,
             group_writable=group_writable,
@@ -115,21 +121,24 @@ class Workers:
         """A process of our own; it is ended where it is left in the middle of a conversation.
 
         Raises:
-            _NoResult: There is none, or it ended.
+            _NoneFree: There is none.
+            _NoResult: It ended.
         """
         with self._lock:
             worker = self._idle.pop() if self._idle else None
             self._started += worker is None
             if self._started > self._count:
                 self._started -= 1
-                raise _NoResult
-        try:
-            if worker is None:
+                raise _NoneFree
+        if worker is None:
+            try:
                 worker = _Worker(background=self._background)
+            except OSError as error:
+                raise _NoneFree from error
+        try:
             yield worker
         except BaseException as error:
-            if worker is not None:
-                worker.kill()
+            worker.kill()
             if isinstance(error, (OSError, EOFError, ValueError)):
                 raise _NoResult from error
             raise
@@ -164,14 +173,6 @@ class _Worker:
 
     def receive(self) -> FromWorker:
         return self._channel.receive(_DECODER)
-
-    def end(self) -> None:
-        with contextlib.suppress(OSError):
-            self._channel.close()
-        try:
-            self._process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.kill()
 
     def kill(self) -> None:
         self._process.kill()
@@ -243,6 +244,8 @@ class _Job:
             done = self._converse(msgspec.structs.replace(self._task, withheld=withheld))
             if not isinstance(done, Helped):
                 raise _NoResult
+        except _NoneFree:  # one ended for some reason: the other does all of it
+            return Helped([], {})
         except BaseException:
             self._closed = True  # what was begun here is missing
             raise
