@@ -12,7 +12,7 @@ from ayon_async.progress import Entry, Phase
 from ayon_async.store import Store
 from ayon_async.store.lease import Lease
 from ayon_async.threads import in_thread
-from ayon_async.transfer import Arrival, Fetched, Transfers, detach_part, remove_part
+from ayon_async.transfer import Arrival, Fetched, Part, Transfers, detach_part, remove_part
 
 
 @asynccontextmanager
@@ -44,21 +44,30 @@ async def acquired(
                 # Its former holder may come back and write on into the file that it has open: let it have that one.
                 await in_thread(detach_part, part)
             fetched = await transfers.fetch(job.archive, part, entry, whole=whole, on_arrival=on_arrival)
+            keep = True
             try:
-                with fetched.file:  # closed before it is removed: Windows removes no open files
-                    yield fetched
+                yield fetched
+                keep = transfers.wanted[part] > 1
             except ArchiveError:
-                await in_thread(remove_part, part)  # of a bad archive nothing is worth keeping
+                keep = False  # of a bad archive nothing is worth keeping
                 raise
-            if transfers.wanted[part] == 1:
-                await in_thread(_remove_unless_lost, lease, part)
+            finally:
+                await in_thread(_end, lease, fetched.part, keep)
     finally:
         transfers.wanted[part] -= 1
 
 
-def _remove_unless_lost(lease: Lease, part: Path) -> None:
-    if not lease.is_lost():
-        remove_part(part)
+def _end(lease: Lease, part: Part, keep: bool) -> None:
+    """End the work with a part, and its lease; what somebody else took over stays as it is."""
+    lost = lease.is_lost()
+    try:
+        if keep and not lost:
+            part.save()
+    finally:
+        part.close()  # before it is removed: Windows removes no open files
+    if not keep and not lost:
+        remove_part(part.path)
+    lease.give_back()
 
 
 def part_of(job: Job, store: Store) -> Path:

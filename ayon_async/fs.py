@@ -33,6 +33,7 @@ _COPY_IN_KERNEL = 16 << 20
 _COPY = 1 << 20
 _SHARING_VIOLATIONS = frozenset({5, 32, 33})
 _BLOCKED_SECONDS, _POLL = 2.0, 0.02
+_READ = 1 << 16
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 StrPath = str | os.PathLike[str]  # strings spare the making of a Path where there are thousands of files
@@ -62,6 +63,18 @@ def read_small(path: Path) -> bytes:
     fd = open_to_read(path)
     try:
         return os.read(fd, 1 << 20)
+    finally:
+        os.close(fd)
+
+
+def read(path: StrPath) -> bytes:
+    """What is in a file, in few calls to the operating system: every item has several files that are read so."""
+    fd = os.open(long_path(path), os.O_RDONLY | _O_BINARY | _O_CLOEXEC)
+    try:
+        pieces = []
+        while piece := os.read(fd, _READ):
+            pieces.append(piece)
+        return b"".join(pieces)
     finally:
         os.close(fd)
 

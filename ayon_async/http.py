@@ -11,6 +11,7 @@ import asyncio
 import os
 import ssl
 import sys
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from ayon_async.version import __version__
 
 MAX_REDIRECTS = 5
 _KEEP_ALIVE = 1.5
+_PROXY_SECONDS = 5.0  # between looks for the proxy, which take long: its settings may change in a long run
 _CLOSING = 0.5  # seconds that the other side has to agree to the end of a WebSocket
 _LONGEST_MESSAGE = 1 << 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -107,6 +109,7 @@ class HttpClient:
         self._headers = {"User-Agent": f"ayon-async/{__version__}", "Accept-Encoding": "identity", **headers}
         self._session: aiohttp.ClientSession | None = None
         self._contexts: dict[bool, ssl.SSLContext] = {}
+        self._proxies: dict[str, tuple[float, str | None]] = {}  # by origin, with when they were looked for
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -167,7 +170,7 @@ class HttpClient:
                     headers={**headers, **(private if at_home else {})},
                     json=json,
                     allow_redirects=False,
-                    proxy=proxy_for(url),
+                    proxy=self._proxy(url),
                     ssl=self._context(url, at_home),
                 )
             except ValueError as error:
@@ -205,12 +208,20 @@ class HttpClient:
             raise RuntimeError("HttpClient is used outside its 'async with' block")
         async with self._session.ws_connect(
             _parse(url),
-            proxy=proxy_for(url),
+            proxy=self._proxy(url),
             ssl=self._context(url, True),
             timeout=aiohttp.ClientWSTimeout(ws_receive=silence, ws_close=_CLOSING),
             max_msg_size=_LONGEST_MESSAGE,
         ) as socket:
             yield socket
+
+    def _proxy(self, url: str) -> str | None:
+        name, now = origin(url), time.monotonic()
+        since, proxy = self._proxies.get(name, (-_PROXY_SECONDS, None))
+        if now - since >= _PROXY_SECONDS:
+            proxy = proxy_for(url)
+            self._proxies[name] = now, proxy
+        return proxy
 
     def _context(self, url: str, at_home: bool) -> ssl.SSLContext | bool:
         if not url.startswith("https:"):

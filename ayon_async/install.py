@@ -28,6 +28,7 @@ from ayon_async.report import Verification
 from ayon_async.server import AyonServer
 from ayon_async.store import File, Held, Record, Store, now
 from ayon_async.store.copying import copy_item
+from ayon_async.store.ground import on_disk
 from ayon_async.store.lease import Lease
 from ayon_async.store.record import Inventory, read_inventory
 from ayon_async.threads import in_thread
@@ -123,7 +124,7 @@ class Installer:
                 while True:
                     async with self._lease(job) as lease:
                         try:
-                            return await self._install(job, entry, replaces, damaged=damaged)
+                            return await self._install(job, entry, lease, replaces, damaged=damaged)
                         except ItemError:
                             # Who was stopped for long may find that others took over, and its own work cleared away.
                             if not await in_thread(lease.is_lost):
@@ -144,7 +145,7 @@ class Installer:
             async with self.turns, self._lease(job):
                 staged = await self._fetch_and_unpack(job, entry, None)
                 assert staged is not None, "there is nothing that it could be the same as"
-                await self._remember(job, staged)
+                await on_disk(self.store.root(item.kind), functools.partial(self._remember, job, staged))
                 await self.store.discard(staged)
             held = (await self.store.held([item]))[item]
             entry.end(replace(up_to_date(item, held), bytes_downloaded=entry.received, seconds=entry.seconds))
@@ -155,7 +156,7 @@ class Installer:
         entry = self.ledger[job.item]
         return self.store.lease(job.item.kind, job.item.folder, lambda: entry.set(phase=Phase.WAITING))
 
-    async def _install(self, job: Job, entry: Entry, replaces: Held | None, *, damaged: bool) -> Held:
+    async def _install(self, job: Job, entry: Entry, lease: Lease, replaces: Held | None, *, damaged: bool) -> Held:
         item = job.item
         held, leftover = await self.store.settled(item)
         if held is not None and _is_right(held, job, replaces):
@@ -170,9 +171,9 @@ class Installer:
             assert held is not None, "only what is on disk can be of the same archive"
             entry.end(replace(up_to_date(item, held), bytes_downloaded=entry.received, seconds=entry.seconds))
             return held
-        await self._remember(job, staged)
         entry.set(phase=Phase.COMMITTING)
-        held = await self.store.commit(item, staged, held.path if held else None)
+        remember = functools.partial(self._remember, job, staged)
+        held = await self.store.commit(item, staged, lease, remember, held.path if held else None)
         report = up_to_date(item, held)
         entry.end(replace(report, state="installed", bytes_downloaded=entry.received, seconds=entry.seconds))
         return held
@@ -224,10 +225,10 @@ class Installer:
         await self.store.seal(item, staged, record, inventory.files, begun)
         return staged
 
-    async def _remember(self, job: Job, staged: Path) -> None:
+    def _remember(self, job: Job, staged: Path) -> Record:
         """Remember the archive's digest, which is only now told: before, a killed run's part goes by another name."""
         anew = self.refresh or (job.pin is not None and job.pin.by == "lock")
-        await self.store.memory.remember_archive_of(staged, self.server, job.item, anew=anew)
+        return self.store.memory.remember_archive_of(staged, self.server, job.item, anew=anew)
 
     async def _fetch_and_unpack(self, job: Job, entry: Entry, held: Held | None) -> Path | None:
         """A complete staged folder of the item; the archive is gone when this returns.
@@ -290,10 +291,10 @@ class Installer:
         self, item: Item, fetched: Fetched, staged: Path, told: Callable[[float], None], stop: threading.Event
     ) -> Unpacked:
         if self.workers is None or fetched.size < _WORTH_A_PROCESS:
-            return self._unpack_file(item, fetched.file, staged, told, stop)
+            return self._unpack_file(item, fetched.part.file, staged, told, stop)
         return self.workers.unpack(
-            fetched.file,
-            fetched.path,
+            fetched.part.file,
+            fetched.part.path,
             staged,
             name=item.label,
             limits=self.store.limits,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 
@@ -69,6 +70,7 @@ def _is_near(host: str) -> bool:
         return False
 
 
+@functools.lru_cache(maxsize=1024)
 def origin(url: str) -> str:
     """Scheme, host and port of an http(s) URL, for telling whether two URLs are the same server's.
 

@@ -34,7 +34,6 @@ from ayon_async.store.record import (
     Record,
     now,
     read_progress,
-    read_record,
     write_records,
     write_validator,
 )
@@ -256,10 +255,14 @@ class Store:
 
         await on_disk(self._roots[item.kind], write)
 
-    async def commit(self, item: Item, staged: Path, replaces: Path | None = None) -> Held:
+    async def commit(
+        self, item: Item, staged: Path, lease: Lease, remember: Callable[[], Record], replaces: Path | None = None
+    ) -> Held:
         """Make a sealed folder the item's, by one rename; who comes second accepts what is there.
 
         Args:
+            lease: The item's; given back.
+            remember: Called first, in a thread; returns the folder's record.
             replaces: A complete folder that has to give way.
 
         Raises:
@@ -268,6 +271,7 @@ class Store:
         root, stop = self._roots[item.kind], threading.Event()
 
         def commit() -> Held:
+            done = Held(root.item(item), remember())
             try:
                 staging.put_in_place(root, item, staged, stop, replaces)
             except OSError:
@@ -275,8 +279,9 @@ class Store:
                 if there is None:
                     raise  # what is staged is complete: the next run only has to rename it
                 fs.remove_tree(staged)
-                return there
-            return Held(root.item(item), read_record(root.item(item)))
+                done = there
+            lease.give_back()
+            return done
 
         return await on_disk(root, commit, stop)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ayon_async.item import Item
@@ -13,7 +14,7 @@ from ayon_async.report import Kind
 _LISTS: dict[Kind, str] = {"addon": "addons.json", "dependency_package": "dependency.json"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Root:
     """The folder that items of one kind lie in; everything that is only ours is in ``.ayon-async/`` inside it.
 
@@ -25,57 +26,57 @@ class Root:
     kind: Kind
     path: Path
 
-    @property
+    @cached_property
     def ours(self) -> Path:
         """Everything that is only ours."""
         return self.path / ".ayon-async"
 
-    @property
+    @cached_property
     def parts(self) -> Path:
         """What has arrived of archives; private."""
         return self.ours / "parts"
 
-    @property
+    @cached_property
     def staging(self) -> Path:
         """Folders being filled, and such as were set aside; private."""
         return self.ours / "staging"
 
-    @property
+    @cached_property
     def locks(self) -> Path:
         """One file for each thing that somebody works or worked on."""
         return self.ours / "locks"
 
-    @property
+    @cached_property
     def marker(self) -> Path:
         """What kind of store this is."""
         return self.ours / "store.json"
 
-    @property
+    @cached_property
     def clientless(self) -> Path:
         """Addons that have nothing to install here."""
         return self.ours / "clientless.json"
 
-    @property
+    @cached_property
     def bundles(self) -> Path:
         """What was good and when, one file for each choice of a bundle; in the folder of the addons only."""
         return self.ours / "bundles"
 
-    @property
+    @cached_property
     def seen(self) -> Path:
         """The digests that archives had when they were first seen, one file each."""
         return self.ours / "seen"
 
-    @property
+    @cached_property
     def pending(self) -> Path:
         """Complete folders that could not replace the ones that are in use; private."""
         return self.ours / "pending"
 
-    @property
+    @cached_property
     def merges(self) -> Path:
         """What the server made of projects' bundles."""
         return self.ours / "merges.json"
 
-    @property
+    @cached_property
     def list(self) -> Path:
         """The launcher's list of what it installed."""
         return self.path / _LISTS[self.kind]

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -43,11 +44,14 @@ class Lease:
 
     Attributes:
         taken_over: Whether it was taken from a holder that may come back.
+        is_over: Whether it was given back.
     """
 
     _path: Path
     _fd: int
     taken_over: bool = False
+    is_over: bool = False
+    _using: threading.Lock = field(default_factory=threading.Lock)
 
     def is_lost(self) -> bool:
         """Whether somebody took this process for dead, and the lease over."""
@@ -58,10 +62,18 @@ class Lease:
 
     def count(self, number: int) -> None:
         """Show the others that this process goes on."""
-        fs.set_time(self._path, self._fd, 10 * number)  # some file systems keep times in steps of two seconds
+        with self._using:
+            if not self.is_over:
+                fs.set_time(self._path, self._fd, 10 * number)  # some file systems keep times in steps of two seconds
 
     def give_back(self) -> None:
-        """End it; does nothing to a lease that somebody took over."""
+        """End it; does nothing to a lease that somebody took over, and nothing a second time."""
+        with self._using:
+            if not self.is_over:
+                self.is_over = True
+                self._release()
+
+    def _release(self) -> None:
         # Where its file can't be removed, the others will find that nobody counts in it, or locks it, any more.
         lost = self.is_lost()
         if sys.platform == "win32":
@@ -86,7 +98,7 @@ class _WindowsLease(Lease):
     def count(self, number: int) -> None:
         return
 
-    def give_back(self) -> None:
+    def _release(self) -> None:
         self._lock.release()
 
 
@@ -131,6 +143,8 @@ class Leases:
     async def hold(self, name: str, waiting: Callable[[], None]) -> AsyncIterator[Lease]:
         """Hold the lease of this name; waits until nobody else does.
 
+        Who ends the work with it in a thread may give it back there.
+
         Args:
             name: Of what is worked on.
             waiting: Called once where somebody else holds it.
@@ -140,14 +154,12 @@ class Leases:
             OSError: There can't be a lease.
         """
         lease = await self._wait(name, waiting)
-        counting = asyncio.create_task(_count(lease))
+        counting = _Counting(lease)
         try:
             yield lease
         finally:
-            counting.cancel()
-            try:
-                await asyncio.wait([counting])
-            finally:
+            counting.end()
+            if not lease.is_over:
                 await in_thread(lease.give_back)
 
     @contextlib.contextmanager
@@ -286,13 +298,32 @@ def _lock(fd: int, path: Path) -> bool:
 # --- counting -------------------------------------------------------------------------------------------------------
 
 
-async def _count(lease: Lease) -> None:
-    number = 0
-    while True:
-        await asyncio.sleep(COUNT_EVERY)
-        number += 1
+class _Counting:
+    """Counts in a lease as long as it is held: by a timer, since most leases are given back before they count."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._number = 0
+        self._ended = False
+        self._loop = asyncio.get_running_loop()
+        self._wait()
+
+    def end(self) -> None:
+        """Count no more; what a thread is just about to count does not harm."""
+        self._ended = True
+        self._timer.cancel()
+
+    def _wait(self, _: object = None) -> None:
+        if not self._ended:
+            self._timer = self._loop.call_later(COUNT_EVERY, self._begin)
+
+    def _begin(self) -> None:
+        self._number += 1
+        self._loop.run_in_executor(None, self._count, self._number).add_done_callback(self._wait)
+
+    def _count(self, number: int) -> None:
         with contextlib.suppress(OSError):  # others may take over then, and no harm comes of it
-            await in_thread(lease.count, number)
+            self._lease.count(number)
 
 
 def _look_at(path: Path) -> bytes:

@@ -15,7 +15,7 @@ from ayon_async.store import history, index, seen
 from ayon_async.store.ground import on_disk
 from ayon_async.store.history import History, State
 from ayon_async.store.layout import Roots
-from ayon_async.store.record import read_record
+from ayon_async.store.record import Record, read_record
 from ayon_async.store.seen import Seen
 from ayon_async.threads import in_thread
 
@@ -95,19 +95,21 @@ class Memory:
 
         return await in_thread(read)
 
-    async def remember_archive_of(self, staged: Path, server: str, item: Item, *, anew: bool) -> None:
+    def remember_archive_of(self, staged: Path, server: str, item: Item, *, anew: bool) -> Record:
         """Remember the verified archive that a staged folder is from, if it came from this server; see `seen.remember`.
 
+        Blocks, so call it in a thread.
+
+        Returns:
+            The folder's record.
+
         Raises:
-            StoreError: The folder has no record any more, or it can't be written.
+            StoreError: The folder has no record any more.
+            OSError: It can't be written.
         """
-        root = self._roots[item.kind]
-
-        def remember() -> None:
-            record = read_record(staged)
-            if record.sha256 is None or record.size is None:
-                raise StoreError(f"{staged} was removed by somebody else before it was in its place.", "Sync again.")
-            if record.server == server:
-                seen.remember(root, server, item, record.sha256, record.size, anew=anew)
-
-        await on_disk(root, remember)
+        record = read_record(staged)
+        if record.sha256 is None or record.size is None:
+            raise StoreError(f"{staged} was removed by somebody else before it was in its place.", "Sync again.")
+        if record.server == server:
+            seen.remember(self._roots[item.kind], server, item, record.sha256, record.size, anew=anew)
+        return record

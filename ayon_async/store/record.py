@@ -100,7 +100,7 @@ def read_progress(folder: Path) -> Progress | None:
     Who wrote it may have known other fields, or damaged it: what is no text is left out, the state too.
     """
     try:
-        content = msgspec.json.decode(_read(folder, PROGRESS_FILE))
+        content = msgspec.json.decode(fs.read(folder / PROGRESS_FILE))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.DecodeError):
@@ -113,7 +113,7 @@ def read_progress(folder: Path) -> Progress | None:
 def read_record(folder: Path) -> Record:
     """Our record without the inventory; an empty one where the launcher installed the folder."""
     try:
-        return _RECORD.decode(_read(folder, RECORD_FILE))
+        return _RECORD.decode(fs.read(folder / RECORD_FILE))
     except (OSError, msgspec.DecodeError):
         return Record()
 
@@ -125,13 +125,9 @@ def read_inventory(folder: Path) -> Inventory | None:
         ValueError: There is a record, and it is damaged.
     """
     try:
-        return _INVENTORY.decode(_read(folder, RECORD_FILE))
+        return _INVENTORY.decode(fs.read(folder / RECORD_FILE))
     except FileNotFoundError:
         return None
-
-
-def _read(folder: Path, name: str) -> bytes:
-    return Path(fs.long_path(folder / name)).read_bytes()
 
 
 def write_validator(folder: Path, etag: str | None, modified: str | None) -> None:

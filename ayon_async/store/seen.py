@@ -53,7 +53,7 @@ def _file(root: Root, server: str, item: Item) -> Path:
 def read(root: Root, server: str, item: Item) -> Seen | None:
     """What was seen of the item, or None where that is nothing."""
     try:
-        return _DECODER.decode(_file(root, server, item).read_bytes())
+        return _DECODER.decode(fs.read(_file(root, server, item)))
     except (OSError, ValueError):  # damaged: as good as never seen
         return None
 

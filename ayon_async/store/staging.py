@@ -63,7 +63,12 @@ def has_complete(root: Root, item: Item) -> bool:
 
 def _staged(root: Root, folder: str) -> list[Path]:
     """What is staged for the folder of this name."""
-    return sorted(path for path in root.staging.glob("*") if path.name.rpartition(".")[0] == folder)
+    try:
+        with os.scandir(root.staging) as entries:  # a path for each would cost the more, the more is worked on
+            names = [entry.name for entry in entries]
+    except OSError:  # no store yet, or another user's
+        return []
+    return sorted(root.staging / name for name in names if name.rpartition(".")[0] == folder)
 
 
 def _is_complete(staged: Path) -> bool:

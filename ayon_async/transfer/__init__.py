@@ -27,7 +27,7 @@ from ayon_async.transfer.pacing import Pacer
 from ayon_async.transfer.part import Part, Validator, detach_part, remove_part
 from ayon_async.transfer.probe import Probe, probe
 
-__all__ = ["Arrival", "Fetched", "Probe", "Transfers", "Validator", "detach_part", "probe", "remove_part"]
+__all__ = ["Arrival", "Fetched", "Part", "Probe", "Transfers", "Validator", "detach_part", "probe", "remove_part"]
 
 _WRITERS = 2
 _TICK = 0.1

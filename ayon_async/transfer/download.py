@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from ayon_async import backoff
 from ayon_async.checksum import Checksum
@@ -50,8 +49,7 @@ class Fetched:
     """An archive that is here and, as far as its source attests anything, is what it should be.
 
     Attributes:
-        file: Open for reading; the one that was hashed. Whoever got it closes it.
-        path: Where it lies.
+        part: Its file is open, and is the one that was hashed. Whoever got it closes it.
         size: Bytes.
         sha256: Of all the bytes.
         source: Where it came from.
@@ -59,8 +57,7 @@ class Fetched:
         validator: What its source says of its state, or None.
     """
 
-    file: BinaryIO
-    path: Path
+    part: Part
     size: int
     sha256: Checksum
     source: Source
@@ -143,7 +140,7 @@ class Download:
     def _fetched(self, source: Source) -> Fetched:
         part, validator = self._part, self._part.validator
         of_source = validator if validator is not None and validator.url == source.location else None
-        return Fetched(part.file, part.path, part.size or 0, part.checksum(), source, self._pieced, of_source)
+        return Fetched(part, part.size or 0, part.checksum(), source, self._pieced, of_source)
 
     async def _change_to(self, source: Source) -> None:
         """Bytes of another source are kept only if one checksum will judge the whole."""

@@ -104,18 +104,20 @@ class Part:
         self._hashed = 0
         self._hasher = Hasher(*algorithms)
         self._arrival: Arrival | None = None
+        self._is_saved = False
         self._load()
         self.resumed = bool(self.done.spans)
 
     def _load(self) -> None:
         try:
-            kept = _DECODER.decode(self._sidecar.read_bytes())
+            kept = _DECODER.decode(fs.read(self._sidecar))
             done = Ranges.of(kept.ranges)
         except (OSError, ValueError):  # msgspec's errors are ValueErrors
             return
         there = os.fstat(self.file.fileno()).st_size
         if kept.size >= 0 and (not done.spans or done.spans[-1][1] <= min(there, kept.size)):
             self.done, self.size, self.validator = done, kept.size, kept.validator
+            self._is_saved = True
 
     @property
     def complete(self) -> bool:
@@ -138,7 +140,7 @@ class Part:
         """Begin anew with nothing."""
         self.done, self.size, self.validator, self.resumed = Ranges(), None, None, False
         self.end_reader()
-        self._hashed, self._hasher = 0, Hasher(*self._algorithms)
+        self._hashed, self._hasher, self._is_saved = 0, Hasher(*self._algorithms), False
         with _explained(self.path):
             fs.remove(self._sidecar)
             self.file.truncate(0)
@@ -154,18 +156,24 @@ class Part:
                 self._hashed += len(data)
         if self._arrival is not None:
             self._arrival.put(self.done)  # first: who reads would wait for ever for bytes of which no sidecar tells
-        self.save()
+        if self._is_saved or not self.complete:  # what came at once is not worth a sidecar: see `save`
+            self.save()
         for _ in range(_READS):
             if not self.catch_up():
                 break
 
     def save(self) -> None:
-        """Bring the sidecar up to date, where there is anything that another run could go on with."""
+        """Bring the sidecar up to date, where there is anything that another run could go on with.
+
+        Writing does it, but for an archive that came whole in one go: who is killed before it is in its place loses no
+        more of it than of a larger one. Who gives it up otherwise saves it.
+        """
         if self.size is None or self.validator is None or not self.done.spans:
             return
         content = _Sidecar(self.size, list(self.done.spans), self.validator)
         with _explained(self.path):
             fs.write_atomic(self._sidecar, msgspec.json.encode(content), 0o600, flushed=False)
+        self._is_saved = True
 
     @property
     def is_behind(self) -> bool:
@@ -210,15 +218,13 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def remove_part(path: Path) -> None:
-    """Remove a part with its sidecar, and such sidecars as were being written when their process was killed.
+    """Remove a part with its sidecar. Sidecars that were being written when a process was killed are swept later.
 
     Raises:
         StoreError: They can't be removed.
     """
     with _explained(path):
         fs.remove(path.with_suffix(".json"))
-        for leftover in path.parent.glob(f".{path.stem}.json.*"):
-            fs.remove(leftover)
         fs.remove(path)
 
 

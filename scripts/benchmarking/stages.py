@@ -56,8 +56,7 @@ async def download(tasks: list[Task], folder: Path, jobs: int) -> tuple[float, f
 
     async def fetch(transfers: Transfers, item: Item, task: Task) -> None:
         source = Source("http", task.url, {}, Checksum("sha256", task.sha256), {})
-        with (await transfers.fetch(Archive((source,), None), folder / f"{item.name}.part", ledger[item])).file:
-            pass
+        (await transfers.fetch(Archive((source,), None), folder / f"{item.name}.part", ledger[item])).part.close()
 
     async with AyonServer(tasks[0].url) as server:
         wall, cpu = time.perf_counter(), time.process_time()
