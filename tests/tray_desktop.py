@@ -227,7 +227,8 @@ async def desktop(*, tray: bool = True, dark: bool = False, size: str = "1280x90
 @asynccontextmanager
 async def _display(size: str) -> AsyncIterator[str]:
     told, tell = os.pipe()
-    command = ("Xvfb", "-displayfd", str(tell), "-screen", "0", f"{size}x24", "-nolisten", "tcp")
+    # Without -noreset a display begins anew when its last client goes, and whoever comes in that moment is turned away.
+    command = ("Xvfb", "-displayfd", str(tell), "-noreset", "-screen", "0", f"{size}x24", "-nolisten", "tcp")
     nowhere = asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(*command, pass_fds=(tell,), stdout=nowhere, stderr=nowhere)
     os.close(tell)
