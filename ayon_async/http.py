@@ -362,4 +362,8 @@ def _tls_hint(text: str) -> str:
         )
     if "wrong version number" in text.lower():
         return "The server seems to speak plain http on this port: try http:// instead of https://."
+    if "expired" in text.lower():
+        return "Check this computer's clock; if it is right, the studio's administrator has to renew the certificate."
+    if "mismatch" in text.lower():
+        return "Check the address: the certificate is for another one."
     return "Where the studio has a certificate authority of its own, name its PEM file in AYON_CA_FILE."

@@ -70,8 +70,32 @@ class Authority:
         return context
 
 
+def self_signed(folder: Path, address: str = "127.0.0.1", days: int = 30) -> Path:
+    """A PEM file with a certificate that only itself vouches for, and its key.
+
+    Args:
+        address: Whose it is.
+        days: For how many days it holds from now on; it has expired where that is negative.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
+    certificate = (
+        _builder(name, name, key.public_key(), key.public_key(), days)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), False)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "self-signed.pem"
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    file.write_bytes(certificate.public_bytes(pem) + key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
+    return file
+
+
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, issuers: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    issuers: ec.EllipticCurvePublicKey,
+    days: int = 30,
 ) -> x509.CertificateBuilder:
     today = datetime.datetime.now(datetime.UTC)
     return (
@@ -80,8 +104,8 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(today - datetime.timedelta(days=1))
-        .not_valid_after(today + datetime.timedelta(days=30))
+        .not_valid_before(today - datetime.timedelta(days=30))
+        .not_valid_after(today + datetime.timedelta(days=days))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuers), False)
     )

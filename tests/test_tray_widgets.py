@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from PySide6.QtCore import QSettings, Qt
 from PySide6.QtGui import QColor, QGuiApplication, QImage
 from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QMenu, QPushButton, QTabWidget, QWidget
 
+from authority import self_signed
 from ayon_async.cli.output import Output
 from ayon_async.cli.setup import Setup, set_up
 from ayon_async.devserver import ARTIST, DevServer, tiny_studio
@@ -254,10 +257,10 @@ async def until(condition: Callable[[], object]) -> None:
 class Dialog:
     """The dialog, as a person uses it."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, **known: str) -> None:
         self.tasks = Tasks()
         self.signed_in: list[str] = []
-        self.dialog = SignInDialog(setup, self.tasks)
+        self.dialog = SignInDialog(setup, self.tasks, **known)
         self.dialog.signed_in.connect(self.signed_in.append)
         self.dialog.show()
         self.server = self.dialog.findChildren(QComboBox)[0]
@@ -307,6 +310,67 @@ def test_sign_in_with_a_key_without_waiting_for_the_address(in_qt: Any, setup: S
             dialog.fields["API key"].setText(ARTIST.api_keys[0])
             button(dialog.dialog, "Sign in").click()
             await until(lambda: dialog.signed_in)
+            await dialog.close()
+
+    in_qt(work)
+
+
+def test_whoever_is_asked_again_gives_the_password_alone(in_qt: Any, setup: Setup) -> None:
+    async def work() -> None:
+        async with DevServer(tiny_studio()) as server:
+            setup.credentials.remember(server.url)
+            dialog = Dialog(setup.again(), why="Invalid session", name=ARTIST.name)
+            await until(lambda: dialog.says("AYON 1."))
+            assert dialog.says("Invalid session")
+            assert dialog.server.currentText() == server.url
+            assert dialog.fields["User"].text() == ARTIST.name
+            assert dialog.dialog.focusWidget() is dialog.fields["Password"]
+            dialog.fields["Password"].setText(ARTIST.password or "")
+            button(dialog.dialog, "Sign in").click()
+            await until(lambda: dialog.signed_in)
+            await dialog.close()
+
+    in_qt(work)
+
+
+@pytest.mark.parametrize(
+    ("issue", "trusted", "words", "what_to_do"),
+    [
+        (self_signed, False, "not trusted: self-signed certificate.", "name its PEM file in AYON_CA_FILE."),
+        (partial(self_signed, days=-1), True, "certificate has expired.", "Check this computer's clock"),
+        (partial(self_signed, address="127.0.0.9"), True, "mismatch", "Check the address"),
+    ],
+    ids=["self-signed", "expired", "another one's"],
+)
+def test_a_certificate_that_is_not_trusted_is_said_below_the_address(
+    in_qt: Any,
+    setup: Setup,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    issue: Callable[[Path], Path],
+    trusted: bool,
+    words: str,
+    what_to_do: str,
+) -> None:
+    certificate = issue(tmp_path)
+    if trusted:
+        monkeypatch.setenv("AYON_CA_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    async def work() -> None:
+        async with DevServer(tiny_studio(), ssl=context) as server:
+            dialog = Dialog(setup.again())
+            dialog.server.setEditText(server.url)
+            dialog.fields["User"].setText(ARTIST.name)
+            dialog.fields["Password"].setText(ARTIST.password or "")
+            button(dialog.dialog, "Sign in").click()
+            await until(lambda: dialog.says(words))
+            assert dialog.says(what_to_do)
+            await until(button(dialog.dialog, "Sign in").isEnabled)
+            assert dialog.dialog.focusWidget() is dialog.server
+            assert server.requests == []  # the password has gone to nobody
+            assert dialog.signed_in == []
             await dialog.close()
 
     in_qt(work)

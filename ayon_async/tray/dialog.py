@@ -46,12 +46,13 @@ class SignInDialog(QDialog):
         setup: How to reach servers, and where tokens are kept.
         tasks: Runs what has to be waited for.
         why: What a person should know first, or an empty string.
+        name: The user's name where it is known, or an empty string.
     """
 
     signed_in = Signal(str)
 
-    def __init__(self, setup: Setup, tasks: Tasks, why: str = "", parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, setup: Setup, tasks: Tasks, why: str = "", name: str = "") -> None:
+        super().__init__()
         self._setup = setup
         self._tasks = tasks
         self._found: Found | None = None
@@ -61,7 +62,8 @@ class SignInDialog(QDialog):
         self.setMinimumWidth(480)
         self._server, self._answer = QComboBox(), QuietLabel()
         self._ways = QTabWidget()
-        self._name, self._password, self._key = QLineEdit(), QLineEdit(), QLineEdit()
+        self._name, self._password, self._key = QLineEdit(name), QLineEdit(), QLineEdit()
+        self._first = self._password if name else self._name  # to be filled in
         self._message = QuietLabel()
         self._buttons = QDialogButtonBox()
         self._go = QPushButton("Sign in")
@@ -142,7 +144,7 @@ class SignInDialog(QDialog):
         if typed:
             self._server.setEditText(typed)
         if self._server.currentText():
-            self._name.setFocus()
+            self._first.setFocus()
             self._look_soon()
 
     def _address_changed(self) -> None:
@@ -183,6 +185,7 @@ class SignInDialog(QDialog):
         try:
             await self._found_server()
             if self._found is None:
+                self._set_busy(False)  # what is busy takes no keyboard
                 self._server.setFocus()
                 return
             self._tell(_WAITING if field is None else "Signing in …")
