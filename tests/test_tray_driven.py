@@ -107,6 +107,19 @@ class Driver:
 
         await self.until(is_there, title)
 
+    async def has_keyboard(self, title: str) -> bool:
+        """Whether what is typed goes to the window whose title begins so."""
+        return (await self.keys("getwindowfocus", "getwindowname")).startswith(title)
+
+    async def types(self, text: str, title: str) -> None:
+        """Type into the window whose title begins so, once it has the keyboard."""
+
+        async def is_heard() -> bool:
+            return await self.has_keyboard(title)
+
+        await self.until(is_heard, f"the keyboard for {title}")
+        await self.keys("type", "--delay", "5", text)
+
     async def end(self) -> float:
         """Choose Quit; returns how many seconds it took."""
         started = time.monotonic()
@@ -166,7 +179,7 @@ async def test_a_day_with_the_tray(tmp_path: Path) -> None:
         await driver.sees("Sign in to AYON")
         await desk.choose("Sign in…")  # gives it the keyboard
         link = server.faults.add("/addons/*", Link(1_000_000))
-        await driver.keys("type", "--delay", "5", f"127.0.0.1:{server.port}\t\t{ARTIST.name}\t{ARTIST.password}\r")
+        await driver.types(f"127.0.0.1:{server.port}\t\t{ARTIST.name}\t{ARTIST.password}\r", "Sign in to AYON")
 
         # The first sync shows how far it is.
         line = await driver.says(r"\d of \d · .*B/s")
@@ -208,6 +221,15 @@ async def test_a_day_with_the_tray(tmp_path: Path) -> None:
         await server.stop()
         await driver.says("can't be reached")
         await server.start()
+        await driver.says(r"prod · up to date")
+
+        # A token that has expired is asked for again, and the password is all that is missing.
+        server.accounts.end_all_sessions()
+        await desk.choose("Check now")
+        await driver.says("signed out")
+        await driver.sees("Sign in to AYON")
+        await desk.choose("Sign in…")
+        await driver.types(f"{ARTIST.password}\r", "Sign in to AYON")
         await driver.says(r"prod · up to date")
 
         # A click shows the window.

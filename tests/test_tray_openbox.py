@@ -82,7 +82,7 @@ async def test_an_expired_token_is_asked_for_once_and_takes_nobody_s_keyboard(tm
         work = await start(sys.executable, "-c", WORK)
 
         async def is_at_work() -> bool:
-            return (await work.keys("getwindowfocus", "getwindowname")).strip() == "Somebody's work"
+            return await work.has_keyboard("Somebody's work")
 
         await work.until(is_at_work, "a window that has the keyboard")
 

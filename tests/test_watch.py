@@ -330,7 +330,8 @@ async def test_a_token_that_expires_is_said_once(machine: Machine, server: DevSe
         await seen.until(lambda state: state.listening)
         server.accounts.end_all_sessions()
         await server.promote("staging")
-        await seen.mood(Mood.SIGNED_OUT)
+        state = await seen.mood(Mood.SIGNED_OUT)
+        assert (state.user, state.was_user, state.server) == (None, "artist", server.url)
         server.forget_requests()
         seen.forget()
         await until(lambda: len(server.requests) >= 2)  # as often as it polls, no more
@@ -339,7 +340,8 @@ async def test_a_token_that_expires_is_said_once(machine: Machine, server: DevSe
         assert seen.failures == []
         await keep_token(machine, credentials, server.url, token_of_artist(server))
         seen.watch.signed_in(server.url)
-        await seen.idle("staging")
+        state = await seen.idle("staging")
+        assert (state.user, state.was_user) == ("artist", None)
 
 
 async def test_signing_out(machine: Machine, server: DevServer) -> None:
@@ -350,7 +352,7 @@ async def test_signing_out(machine: Machine, server: DevServer) -> None:
         await seen.idle()
         seen.watch.sign_out()
         state = await seen.mood(Mood.SIGNED_OUT)
-        assert state.user is None
+        assert (state.user, state.was_user) == (None, None)
         await until(lambda: token not in server.accounts.sessions)
         await until(lambda: credentials.load(server.url) is None)
     assert seen.moods[-1] is Mood.SIGNED_OUT

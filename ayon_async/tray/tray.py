@@ -281,10 +281,10 @@ class Tray(QObject):
         if self._dialog is None:
             from ayon_async.tray.dialog import SignInDialog
 
-            error = self._bridge.state.error
-            why = error.message if error is not None and self._bridge.state.mood is Mood.SIGNED_OUT else ""
-            self._dialog = SignInDialog(self._watch.setup, self._tasks, why)
-            self._dialog.setWindowIcon(icon_of(mark_of(self._bridge.state)))
+            state = self._bridge.state
+            why = state.error.message if state.error is not None and state.mood is Mood.SIGNED_OUT else ""
+            self._dialog = SignInDialog(self._watch.setup, self._tasks, why, state.was_user or "")
+            self._dialog.setWindowIcon(icon_of(mark_of(state)))
             self._dialog.signed_in.connect(self._watch.signed_in)
             self._dialog.finished.connect(self._dialog_finished)
         return self._dialog

@@ -54,6 +54,7 @@ class WatchState:
         follows: Which bundle is followed.
         server: The server's URL, or None while none is chosen.
         user: Who is signed in there, once that is known.
+        was_user: Who was until their token expired; None while somebody is signed in, and after signing out.
         bundle: The bundle's name, once it is known.
         snapshot: The run that is under way, or the last one; None before the first.
         report: What the last finished run did.
@@ -71,6 +72,7 @@ class WatchState:
     follows: Followed = "production"
     server: str | None = None
     user: str | None = None
+    was_user: str | None = None
     bundle: str | None = None
     snapshot: Snapshot | None = None
     report: SyncReport | None = None

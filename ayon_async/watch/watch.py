@@ -286,7 +286,7 @@ class Watch:
         """See `line.Ears`."""
         may_have_missed = anew or self._board.facts.line != "up"
         pending = self._board.facts.pending or may_have_missed
-        self._board.know({"user": user}, line="up", line_error=None, asked=False, pending=pending)
+        self._board.know({"user": user, "was_user": None}, line="up", line_error=None, asked=False, pending=pending)
         if may_have_missed:
             start = random.uniform(0, self.setup.settings.start_jitter) if self._first else 0.0
             self._ask(start if self._soon else self._some_time())
@@ -309,7 +309,8 @@ class Watch:
     def refused(self, error: AccessDenied) -> None:
         """See `line.Ears`."""
         self._due = asyncio.get_running_loop().time() + self.setup.settings.check_every
-        self._board.know({"user": None}, line="refused", line_error=error, asked=False, pending=False)
+        was = self.state.user or self.state.was_user
+        self._board.know({"user": None, "was_user": was}, line="refused", line_error=error, asked=False, pending=False)
 
     # --- what a person does -------------------------------------------------------------------------------------------
 
@@ -340,6 +341,7 @@ class Watch:
             await self._stop_work()
             await _end(self._line)
             self.refused(NotSignedIn(f"You signed out of {setup.settings.server}.", "Sign in to go on."))
+            self._board.show(was_user=None)
         async with setup.server() as server:
             out = await signin.sign_out(server, setup.credentials)
         if out.error is not None:
@@ -364,7 +366,10 @@ class Watch:
         self._checks.effort.rate = settings.limit_rate
         if what_counts(before.settings) != what_counts(settings):
             # In one moment: what was found is not true of what is followed now.
-            self._board.know(shown_of(settings), settings_error=None, line="asking", asked=True, report=None)
+            shown = shown_of(settings)
+            if before.settings.server != settings.server:
+                shown |= {"user": None, "was_user": None}
+            self._board.know(shown, settings_error=None, line="asking", asked=True, report=None)
             async with self._turn:
                 await self._stop_work()
                 await self._checks.begin(setup)
