@@ -35,26 +35,32 @@ async def acquired(
         TransferError, AccessDenied: No source gives it.
         StoreError: It can't be written.
     """
-    part = part_of(job, store)
-    transfers.wanted[part] += 1
+    path = part_of(job, store)
+    opened: list[Part] = []
+
+    def open_part(lease: Lease) -> None:
+        if lease.taken_over:
+            # Its former holder may come back and write on into the file that it has open: let it have that one.
+            detach_part(path)
+        opened.append(Part(path, job.archive.algorithms))
+
+    transfers.wanted[path] += 1
     try:
         # Two items, bundles or processes may want the same archive: one at a time collects its bytes.
-        async with store.lease(job.item.kind, part.stem, lambda: entry.set(phase=Phase.WAITING)) as lease:
-            if lease.taken_over:
-                # Its former holder may come back and write on into the file that it has open: let it have that one.
-                await in_thread(detach_part, part)
-            fetched = await transfers.fetch(job.archive, part, entry, whole=whole, on_arrival=on_arrival)
-            keep = True
+        async with store.lease(job.item.kind, path.stem, lambda: entry.set(phase=Phase.WAITING), open_part) as lease:
+            [part], keep = opened, True
             try:
-                yield fetched
-                keep = transfers.wanted[part] > 1
+                yield await transfers.fetch(job.archive, part, entry, whole=whole, on_arrival=on_arrival)
+                keep = transfers.wanted[path] > 1
             except ArchiveError:
                 keep = False  # of a bad archive nothing is worth keeping
                 raise
             finally:
-                await in_thread(_end, lease, fetched.part, keep)
+                await in_thread(_end, lease, part, keep)
     finally:
-        transfers.wanted[part] -= 1
+        transfers.wanted[path] -= 1
+        for part in opened:
+            part.close()  # where this was cancelled while it was opened
 
 
 def _end(lease: Lease, part: Part, keep: bool) -> None:

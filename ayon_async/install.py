@@ -26,7 +26,7 @@ from ayon_async.plan import up_to_date
 from ayon_async.progress import Entry, Ledger, Phase
 from ayon_async.report import Verification
 from ayon_async.server import AyonServer
-from ayon_async.store import File, Held, Record, Store, now
+from ayon_async.store import File, Found, Held, Progress, Record, Store, now
 from ayon_async.store.copying import copy_item
 from ayon_async.store.ground import on_disk
 from ayon_async.store.lease import Lease
@@ -122,9 +122,11 @@ class Installer:
             async with self.turns:
                 await self.store.prepare(item.kind)
                 while True:
-                    async with self._lease(job) as lease:
+                    looks: list[Found | Progress] = []
+                    async with self._lease(job, lambda _: looks.append(self.store.look(item))) as lease:  # noqa: B023 - at once
                         try:
-                            return await self._install(job, entry, lease, replaces, damaged=damaged)
+                            found = await self.store.settled(item, looks[0])
+                            return await self._install(job, entry, lease, found, replaces, damaged=damaged)
                         except ItemError:
                             # Who was stopped for long may find that others took over, and its own work cleared away.
                             if not await in_thread(lease.is_lost):
@@ -152,13 +154,14 @@ class Installer:
         except (ItemError, AccessDenied) as error:
             entry.end(replace(item.failed(error), bytes_downloaded=entry.received, seconds=entry.seconds))
 
-    def _lease(self, job: Job) -> AbstractAsyncContextManager[Lease]:
+    def _lease(self, job: Job, first: Callable[[Lease], None] | None = None) -> AbstractAsyncContextManager[Lease]:
         entry = self.ledger[job.item]
-        return self.store.lease(job.item.kind, job.item.folder, lambda: entry.set(phase=Phase.WAITING))
+        return self.store.lease(job.item.kind, job.item.folder, lambda: entry.set(phase=Phase.WAITING), first)
 
-    async def _install(self, job: Job, entry: Entry, lease: Lease, replaces: Held | None, *, damaged: bool) -> Held:
-        item = job.item
-        held, leftover = await self.store.settled(item)
+    async def _install(
+        self, job: Job, entry: Entry, lease: Lease, found: Found, replaces: Held | None, *, damaged: bool
+    ) -> Held:
+        item, (held, leftover) = job.item, found
         if held is not None and _is_right(held, job, replaces):
             entry.end(up_to_date(item, held))
             return held
@@ -222,7 +225,7 @@ class Installer:
             entry.have(0)
             return None
         record = msgspec.structs.replace(near.record, source=str(store), installed=_timestamp())
-        await self.store.seal(item, staged, record, inventory.files, begun)
+        await in_thread(self.store.seal, item, staged, record, inventory.files, begun)
         return staged
 
     def _remember(self, job: Job, staged: Path) -> Record:
@@ -271,16 +274,24 @@ class Installer:
         if pin is not None and fetched.sha256.digest != pin.sha256:
             raise pin.mismatch(f"What {redact(fetched.source.location)} gave", fetched.sha256.digest)
         entry.set(phase=Phase.UNPACKING)
+        told = _teller(entry)
+
+        def seal(unpacked: Unpacked) -> None:
+            files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
+            self.store.seal(item, staged, _record(job, fetched, unpacked, self.server), files, begun)
+
+        def unpack_and_seal() -> None:
+            seal(self._unpack_fetched(item, fetched, staged, told, stop))
+
         try:
             unpacked = await ahead.take()
-            if unpacked is None:
-                work = functools.partial(self._unpack_fetched, item, fetched, staged, _teller(entry), stop)
+            if unpacked is not None:
+                await in_thread(seal, unpacked)
+            else:
                 entry.set(phase=Phase.QUEUED)
                 async with self.effort.unpacking_turn():
                     entry.set(phase=Phase.UNPACKING)
-                    unpacked = await in_thread(work, executor=self.unpackers, stop=stop)
-            files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
-            await self.store.seal(item, staged, _record(job, fetched, unpacked, self.server), files, begun)
+                    await in_thread(unpack_and_seal, executor=self.unpackers, stop=stop)
         except BaseException:
             # Also where it was ended between the two: without its records it is worth nothing.
             await self.store.discard(staged)

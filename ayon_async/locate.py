@@ -82,6 +82,11 @@ class Archive:
         return self.probed if self.size is None else self.size
 
     @property
+    def algorithms(self) -> set[str]:
+        """By which its checksums are, as far as a source has one."""
+        return {source.checksum.algorithm for source in self.sources if source.checksum}
+
+    @property
     def checksum(self) -> Checksum | None:
         """What the server itself attests, by the first source that says."""
         return next((source.checksum for source in self.sources if source.checksum and source.pin is None), None)

@@ -130,7 +130,7 @@ async def test_a_cancelled_run_loses_nothing(dev: DevServer, tmp_path: Path) -> 
 async def fetched_only(dev: DevServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that fetches the archive and then fails."""
 
-    async def full(*_: object, **__: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise StoreFull("There is no room left.", "Free some.")
 
     with monkeypatch.context() as patch:

@@ -40,8 +40,10 @@ from ayon_async.store.record import (
 from ayon_async.store.verify import Checked
 from ayon_async.threads import in_thread
 
-__all__ = ["File", "Held", "Need", "Record", "Store", "now"]
+__all__ = ["File", "Found", "Held", "Need", "Progress", "Record", "Store", "now"]
 
+Found = tuple[Held | None, tuple[Path, Record] | None]
+"""What there is of an item: in its folder, and as a complete staged folder that a killed run left."""
 MOVING_SECONDS = 20.0
 """How long the launcher waits for another launcher that does not go on; so do we."""
 _POLL = 0.2
@@ -188,12 +190,15 @@ class Store:
         self._leases.setdefault(kind, await on_disk(root, make))  # several items may be first at once
 
     @asynccontextmanager
-    async def lease(self, kind: Kind, name: str, waiting: Callable[[], None]) -> AsyncIterator[Lease]:
+    async def lease(
+        self, kind: Kind, name: str, waiting: Callable[[], None], first: Callable[[Lease], None] | None = None
+    ) -> AsyncIterator[Lease]:
         """Hold the right to work on an item or a part, in a prepared folder.
 
         Args:
             name: The item's folder, or the part's key.
             waiting: Called once where somebody else holds it.
+            first: Work to begin with, done in the thread that took it.
 
         Raises:
             StoreError: There can't be a lease.
@@ -201,42 +206,54 @@ class Store:
         root = self._roots[kind]
         async with contextlib.AsyncExitStack() as stack:
             try:
-                lease = await stack.enter_async_context(self._leases[kind].hold(name, waiting))
+                lease = await stack.enter_async_context(self._leases[kind].hold(name, waiting, first))
             except OSError as error:
                 raise fs.explain(error, root.locks) from error
             yield lease
 
-    async def settled(self, item: Item) -> tuple[Held | None, tuple[Path, Record] | None]:
-        """What there is of an item: in its folder, and as a complete staged folder that a killed run left.
+    def look(self, item: Item, stopped: Progress | None = None) -> Found | Progress:
+        """What there is of an item, or how far an official launcher is that fills its folder.
 
-        Waits while an official launcher is filling the item's folder, until it goes on no more. Removes incomplete
-        staged folders. Call it while holding the item's lease.
+        Removes incomplete staged folders. Blocks, so call it in a thread, and while holding the item's lease.
+
+        Args:
+            stopped: How far a launcher was that does not go on.
+
+        Raises:
+            OSError: It can't be read, or a folder not be removed.
         """
-        root, path = self._roots[item.kind], self.path(item)
+        progress = read_progress(self.path(item))
+        if progress is not None and progress.state == "moving" and progress != stopped:
+            return progress
+        return held(self._roots, (item,)).get(item), staging.clear(self._roots[item.kind], item)
+
+    async def settled(self, item: Item, found: Found | Progress) -> Found:
+        """What there is of an item, once no official launcher fills its folder any more, or goes on with it.
+
+        Args:
+            found: By the first look. Hold the item's lease since then.
+
+        Raises:
+            StoreError: See `look`.
+        """
         seen: Progress | None = None
         since = time.monotonic()
-
-        def look() -> Progress | tuple[Held | None, tuple[Path, Record] | None]:
-            progress = read_progress(path)
-            if progress is not None and progress.state == "moving" and not has_stopped(progress):
-                return progress
-            return held(self._roots, (item,)).get(item), staging.clear(root, item)
-
-        def has_stopped(progress: Progress) -> bool:
-            return progress == seen and time.monotonic() - since >= MOVING_SECONDS
-
-        while isinstance(found := await on_disk(root, look), Progress):
+        while isinstance(found, Progress):
             if found != seen:
                 seen, since = found, time.monotonic()
             await asyncio.sleep(_POLL)
+            stopped = seen if time.monotonic() - since >= MOVING_SECONDS else None
+            found = await on_disk(self._roots[item.kind], functools.partial(self.look, item, stopped))
         return found
 
     def staging(self, item: Item) -> Path:
         """A new private place to unpack the item into, on the same file system as its folder."""
         return staging.new(self._roots[item.kind], item)
 
-    async def seal(self, item: Item, staged: Path, record: Record, files: list[File], started: str) -> None:
+    def seal(self, item: Item, staged: Path, record: Record, files: list[File], started: str) -> None:
         """Write the records into a staged folder: from then on it is complete, though not in its place.
+
+        Blocks, so call it in a thread.
 
         Args:
             started: When the work on the item began, as `now` writes it.
@@ -245,15 +262,12 @@ class Store:
             StoreError: They can't be written; the folder, which is of no use without them, is gone.
         """
 
-        def write() -> None:
-            try:
-                write_records(staged, record, files, started, self._file_mode)
-            except OSError:
-                with contextlib.suppress(OSError):  # the next run sweeps it
-                    fs.remove_tree(staged)
-                raise
-
-        await on_disk(self._roots[item.kind], write)
+        try:
+            write_records(staged, record, files, started, self._file_mode)
+        except OSError as error:
+            with contextlib.suppress(OSError):  # the next run sweeps it
+                fs.remove_tree(staged)
+            raise fs.explain(error, self._roots[item.kind].path) from error
 
     async def commit(
         self, item: Item, staged: Path, lease: Lease, remember: Callable[[], Record], replaces: Path | None = None

@@ -140,7 +140,9 @@ class Leases:
     holder: Holder
 
     @asynccontextmanager
-    async def hold(self, name: str, waiting: Callable[[], None]) -> AsyncIterator[Lease]:
+    async def hold(
+        self, name: str, waiting: Callable[[], None], first: Callable[[Lease], None] | None = None
+    ) -> AsyncIterator[Lease]:
         """Hold the lease of this name; waits until nobody else does.
 
         Who ends the work with it in a thread may give it back there.
@@ -148,12 +150,13 @@ class Leases:
         Args:
             name: Of what is worked on.
             waiting: Called once where somebody else holds it.
+            first: Work to begin with, done in the thread that took it: to go to another one costs more.
 
         Raises:
             StoreError: The system does not lock files here, as it did where the store was made.
             OSError: There can't be a lease.
         """
-        lease = await self._wait(name, waiting)
+        lease = await self._wait(name, waiting, first)
         counting = _Counting(lease)
         try:
             yield lease
@@ -193,11 +196,11 @@ class Leases:
         elif sys.platform != "win32":
             _remove_if_dead(path)
 
-    async def _wait(self, name: str, waiting: Callable[[], None]) -> Lease:
+    async def _wait(self, name: str, waiting: Callable[[], None], first: Callable[[Lease], None] | None) -> Lease:
         taken_over, told = False, False
         seen, since = b"", time.monotonic()
         path = self._path(name)
-        while (lease := await self._taken(name)) is None:
+        while (lease := await self._taken(name, taken_over, first)) is None:
             state = await in_thread(_look_at, path)
             if state != seen:
                 seen, since = state, time.monotonic()
@@ -211,14 +214,27 @@ class Leases:
                 waiting()
                 told = True
             await asyncio.sleep(POLL)
-        lease.taken_over = taken_over
         return lease
 
-    async def _taken(self, name: str) -> Lease | None:
+    async def _taken(self, name: str, taken_over: bool, first: Callable[[Lease], None] | None) -> Lease | None:
         """The lease, unless somebody else holds it; given back when this task is cancelled meanwhile."""
         taken: list[Lease | None] = []
+
+        def take() -> None:
+            lease = self._take(name)
+            taken.append(lease)
+            if lease is None:
+                return
+            lease.taken_over = taken_over
+            if first is not None:
+                try:
+                    first(lease)
+                except BaseException:
+                    lease.give_back()
+                    raise
+
         try:
-            await in_thread(lambda: taken.append(self._take(name)))
+            await in_thread(take)
         except asyncio.CancelledError:
             for lease in taken:
                 if lease is not None:

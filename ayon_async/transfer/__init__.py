@@ -19,7 +19,6 @@ from typing import Self
 from ayon_async.locate import Archive
 from ayon_async.progress import Entry, Phase
 from ayon_async.server import AyonServer
-from ayon_async.threads import in_thread
 from ayon_async.transfer.arrival import Arrival
 from ayon_async.transfer.download import Download, Fetched, Means
 from ayon_async.transfer.origins import Origins
@@ -83,15 +82,16 @@ class Transfers:
     async def fetch(
         self,
         archive: Archive,
-        path: Path,
+        part: Part,
         entry: Entry,
         *,
         whole: bool = False,
         on_arrival: Callable[[Arrival], None] | None = None,
     ) -> Fetched:
-        """The archive in the part file at this path, going on with what is there.
+        """The archive in this part, going on with what is there.
 
         Args:
+            part: Open, and still so when this ends; whoever opened it ends the work with it, also where this fails.
             whole: Whether it must come in one answer.
             on_arrival: Gets the means to read a large archive while it arrives; called once at the most.
 
@@ -99,19 +99,11 @@ class Transfers:
             TransferError, AccessDenied: No source gives it; what came is kept for another time.
             StoreError: It can't be written.
         """
-        algorithms = {source.checksum.algorithm for source in archive.sources if source.checksum}
         entry.set(phase=None if entry.state.phase is Phase.QUEUED else Phase.QUEUED, size=archive.expected)
-        part = await in_thread(lambda: Part(path, algorithms), executor=self._writers)
         download = Download(archive, part, entry, self._means, whole=whole, on_arrival=on_arrival)
         self._downloads.append(download)
         try:
             return await download.run()
-        except BaseException:
-            try:
-                await in_thread(part.save, executor=self._writers)
-            finally:
-                part.close()
-            raise
         finally:
             self._downloads.remove(download)
 

@@ -27,7 +27,7 @@ from ayon_async.checksum import Checksum
 from ayon_async.item import Item
 from ayon_async.locate import Archive, Source
 from ayon_async.progress import Ledger
-from ayon_async.transfer import Transfers
+from ayon_async.transfer import Part, Transfers
 from ayon_async.unpack import unpack
 
 _CHUNK = 1 << 20
@@ -56,7 +56,10 @@ async def download(tasks: list[Task], folder: Path, jobs: int) -> tuple[float, f
 
     async def fetch(transfers: Transfers, item: Item, task: Task) -> None:
         source = Source("http", task.url, {}, Checksum("sha256", task.sha256), {})
-        (await transfers.fetch(Archive((source,), None), folder / f"{item.name}.part", ledger[item])).part.close()
+        archive = Archive((source,), None)
+        part = Part(folder / f"{item.name}.part", archive.algorithms)
+        await transfers.fetch(archive, part, ledger[item])
+        part.close()
 
     async with AyonServer(tasks[0].url) as server:
         wall, cpu = time.perf_counter(), time.process_time()
