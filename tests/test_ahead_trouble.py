@@ -88,10 +88,10 @@ def test_a_reader_is_told_of_bytes_that_no_sidecar_could_tell_of(
 
     thread = threading.Thread(target=read)
     thread.start()
-    part.write([(0, CONTENT[:WRITING])])
+    part.write([(0, [CONTENT[:WRITING]])])
     monkeypatch.setattr(fs, "write_atomic", full)
     with pytest.raises(StoreError):
-        part.write([(WRITING, CONTENT[WRITING:])])
+        part.write([(WRITING, [CONTENT[WRITING:]])])
     assert part.complete
     thread.join(5)
     arrival.end()

@@ -76,8 +76,8 @@ def test_a_download_goes_on_while_its_sidecar_is_looked_at(tmp_path: Path, monke
     part = Part(tmp_path / "maya.part", set())
     part.size, part.validator = 4, Validator("https://ayon/maya.zip", '"1"')
     monkeypatch.setattr(os, "replace", blocked(os.replace, 2))
-    part.write([(0, b"ab")])
-    part.write([(2, b"cd")])
+    part.write([(0, [b"ab"])])
+    part.write([(2, [b"cd"])])
     part.close()
     again = Part(tmp_path / "maya.part", set())
     assert again.complete

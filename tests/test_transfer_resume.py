@@ -97,7 +97,7 @@ def test_what_was_written_is_known_to_the_next_run(tmp_path: Path) -> None:
     part = Part(path, set())
     part.size, part.validator = MIB, Validator("http://a.example/x", '"1"')
     for start in (0, 500_000, 700_000):
-        part.write([(start, bytes(100_000))])
+        part.write([(start, [bytes(100_000)])])
         again = Part(path, set())
         assert again.done == part.done
         again.close()

@@ -56,7 +56,7 @@ async def copy(
                         raise Truncated(
                             f"{path} became shorter while it was copied.", "Sync again when it is complete."
                         )
-                    await in_thread(part.write, [(position, data)], executor=threads)
+                    await in_thread(part.write, [(position, [data])], executor=threads)
                     entry.add(len(data))
                     position += len(data)
         finally:

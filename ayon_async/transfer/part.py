@@ -145,9 +145,10 @@ class Part:
             fs.remove(self._sidecar)
             self.file.truncate(0)
 
-    def write(self, chunks: Iterable[tuple[int, bytes | bytearray]]) -> None:
-        """Write bytes, each at its position, and note that they are there; hash what is next in order."""
-        for start, data in sorted(chunks, key=lambda chunk: chunk[0]):
+    def write(self, chunks: Iterable[tuple[int, list[bytes]]]) -> None:
+        """Write chunks, given in pieces, each at its position, and note that they are there; hash what is next."""
+        for start, pieces in sorted(chunks, key=lambda chunk: chunk[0]):
+            data = b"".join(pieces)  # no copy where it is one
             with _explained(self.path):
                 fs.write_at(self.file.fileno(), data, start, self._lock)
             self.done = self.done.add(start, start + len(data))

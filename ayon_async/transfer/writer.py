@@ -28,7 +28,7 @@ class Writer:
     def __init__(self, part: Part, threads: Executor) -> None:
         self._part = part
         self._threads = threads
-        self._buffers: dict[int, tuple[int, bytearray]] = {}  # by where the next byte of each goes
+        self._buffers: dict[int, tuple[int, list[bytes]]] = {}  # by where the next byte of each goes
         self._size = 0
         self._since = time.monotonic()
         self._turn = asyncio.Lock()
@@ -40,9 +40,9 @@ class Writer:
         Raises:
             StoreError: Earlier ones can't be written.
         """
-        start, buffer = self._buffers.pop(position, (position, bytearray()))
-        buffer += data
-        self._buffers[position + len(data)] = start, buffer
+        start, pieces = self._buffers.pop(position, (position, []))
+        pieces.append(data)
+        self._buffers[position + len(data)] = start, pieces
         self._size += len(data)
         if self._is_due or (self._running is not None and self._size >= _AHEAD):
             async with self._turn:
@@ -72,7 +72,7 @@ class Writer:
         return self._size >= CHUNK or time.monotonic() - self._since >= _SECONDS
 
     def _begin(self) -> None:
-        chunks = list(self._buffers.values())
+        chunks = list(self._buffers.values())  # put together in the thread: the loop has better things to do
         self._buffers, self._size, self._since = {}, 0, time.monotonic()
         self._running = asyncio.get_running_loop().run_in_executor(self._threads, self._part.write, chunks)
 
