@@ -16,8 +16,8 @@ WINDOW = 0.5
 _PATIENCE = 4
 """Windows to wait after a connection that brought nothing, before trying one more again."""
 _SUNK = 0.8
-"""Share of what was then the sum below which one more is tried at once: on a line that loses packets a few connections
-are fast in the beginning and slow afterwards."""
+"""Share of the best sum so far below which more are tried at once, and kept until it is back: on a line that loses
+packets a few connections are fast in the beginning and slow afterwards, and one more proves nothing within a window."""
 _BURST = 0.1
 """Seconds of a limited rate that may be made up for after a pause."""
 _IN_KERNEL = 0.1
@@ -48,18 +48,20 @@ class Climb:
         self._before: float | None = None
         self._added = 0
         self._rest = 0
-        self._flat = 0.0
+        self._best = 0.0
 
     def measured(self, speed: float) -> int:
         """The sum of all connections in the last window, in bytes per second, all that are allowed being in use."""
-        if self._rest > 0 and speed >= _SUNK * self._flat:
+        self._best = max(self._best, speed)
+        if speed < _SUNK * self._best:
+            self._stop(0)
+            self.allowed = min(self.most, self.allowed + max(1, self.allowed // 2))
+        elif self._rest > 0:
             self._rest -= 1
-            return self.allowed
-        self._rest = 0
-        if self._before is not None and speed < self._before * (1 + 0.5 * self._added / (self.allowed - self._added)):
+        elif self._before is not None and speed < self._before * (1 + 0.5 * self._added / (self.allowed - self._added)):
             # Flat: the last ones added brought nothing. Of several perhaps the first did.
             self.allowed -= self._added
-            self._stop(0 if self._added > 1 else _PATIENCE, speed)
+            self._stop(0 if self._added > 1 else _PATIENCE)
         elif self.allowed < self.most:
             self._added = min(self.most - self.allowed, 1 if self._before is None else 2 * self._added)
             self._before = speed
@@ -68,19 +70,24 @@ class Climb:
             self._stop(0)
         return self.allowed
 
-    def _stop(self, rest: int, flat: float = 0.0) -> None:
-        """Compare with nothing measured so far, and add none for so many windows unless the sum sinks below this."""
-        self._before, self._added, self._rest, self._flat = None, 0, rest, flat
+    def _stop(self, rest: int) -> None:
+        """Compare with nothing measured so far, and add none for so many windows."""
+        self._before, self._added, self._rest = None, 0, rest
+
+    def forget(self, rest: int = 0) -> None:
+        """What was measured so far tells nothing any more; add none for so many windows."""
+        self._stop(rest)
+        self._best = 0.0
 
     def failed(self) -> int:
         """A connection broke or timed out."""
-        self._stop(_PATIENCE)
+        self.forget(_PATIENCE)
         self.allowed = max(1, self.allowed - 1)
         return self.allowed
 
     def busy(self) -> int:
         """The server asked for less (429, 503)."""
-        self._stop(_PATIENCE)
+        self.forget(_PATIENCE)
         self.allowed = max(1, self.allowed // 2)
         return self.allowed
 
@@ -211,6 +218,7 @@ class Pacer:
     def limit(self, rate: float | None) -> None:
         """Another limit on the sum from now on."""
         self._window = None  # what was measured under the old one tells nothing
+        self.climb.forget()
         self._throttle.limit(rate)
 
     def tick(self) -> None:
