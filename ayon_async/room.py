@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Collection
 from dataclasses import replace
 
 from ayon_async.acquire import part_of
@@ -16,27 +18,58 @@ from ayon_async.store import Need, Store
 from ayon_async.store.guard import Room
 from ayon_async.transfer import probe
 
+_PATIENCE = 2.0
+"""For how many times as long as half of the sizes took the others are waited for, ..."""
+_LEAST = 0.25
+"""... and for how many seconds at least."""
 
-async def learn_sizes(jobs: list[Job], server: AyonServer, ledger: Ledger, connections: int) -> list[Job]:
-    """The jobs with the sizes that the server did not give, where the archives' own sources give them."""
+
+async def learn_sizes(
+    jobs: list[Job], server: AyonServer, ledger: Ledger, connections: int, *, patiently: bool = False
+) -> list[Job]:
+    """The jobs with the sizes that the server did not give, where the archives' own sources give them in time.
+
+    They serve the order and a look at the room only: one lost packet, or a dead source, must not hold up the others.
+
+    Args:
+        patiently: Whether every source is waited for.
+    """
     gate = asyncio.Semaphore(min(max(1, connections), MOST_CONNECTIONS))
 
-    async def learn(job: Job) -> Job:
-        archive = job.archive
-        if archive.size is None and job.near is not None:
-            archive = replace(archive, probed=job.near.record.size)
-        elif archive.size is None:
-            source = archive.sources[0]
-            # A share costs no connection, and a dead one must not hold up one archive after the other.
-            async with contextlib.nullcontext() if source.kind == "filesystem" else gate:
-                probed = await probe(source, server)
-            archive = replace(archive, probed=probed.size if probed else None)
+    async def ask(job: Job) -> int | None:
+        source = job.archive.sources[0]
+        # A share costs no connection, and a dead one must not hold up one archive after the other.
+        async with contextlib.nullcontext() if source.kind == "filesystem" else gate:
+            probed = await probe(source, server)
+        return probed.size if probed else None
+
+    async with asyncio.TaskGroup() as group:
+        asked = {job.item: group.create_task(ask(job)) for job in jobs if job.archive.size is None and job.near is None}
+        if not patiently:
+            await _wait_for_most(asked.values())
+
+    def learned(job: Job) -> Job:
+        probed = None
+        if job.item in asked:
+            probed = None if asked[job.item].cancelled() else asked[job.item].result()
+        elif job.archive.size is None and job.near is not None:
+            probed = job.near.record.size
+        archive = replace(job.archive, probed=probed)
         ledger[job.item].set(size=archive.expected)
         return replace(job, archive=archive)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(learn(job)) for job in jobs]
-    return [task.result() for task in tasks]
+    return [learned(job) for job in jobs]
+
+
+async def _wait_for_most(tasks: Collection[asyncio.Task[int | None]]) -> None:
+    """Wait for half of the tasks and some time longer; the others are cancelled."""
+    begun, pending = time.monotonic(), set(tasks)
+    while len(pending) > len(tasks) // 2:
+        _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    if pending:
+        _, pending = await asyncio.wait(pending, timeout=max(_LEAST, _PATIENCE * (time.monotonic() - begun)))
+    for task in pending:
+        task.cancel()
 
 
 async def with_room(jobs: list[Job], store: Store, ledger: Ledger) -> list[Job]:

@@ -78,7 +78,7 @@ async def sync(
         from ayon_async.install import installing
         from ayon_async.room import learn_sizes, with_room
 
-        missing = largest_first(await learn_sizes(survey.jobs, server, ledger, jobs))
+        missing = largest_first(await learn_sizes(survey.jobs, server, ledger, jobs, patiently=dry_run))
         if dry_run:
             return {}
         missing = await with_room(missing, store, ledger)

@@ -458,3 +458,13 @@ async def test_one_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
         "maya": "installed",
         "nuke": "installed",
     }
+
+
+async def test_a_size_that_does_not_come_holds_up_nobody(tmp_path: Path) -> None:
+    contents = {name: archive(name, 300_000) for name in ("maya", "nuke", "blender", "houdini")}
+    async with DevServer(offering(contents)) as dev:
+        dev.faults.add(MAYA, Silence(-1), attempts=1, probes=True)
+        async with asyncio.timeout(10):
+            report = await run(dev, tmp_path, timeouts=Timeouts(connect=2, silence=30))
+        assert_right(report, tmp_path, contents)
+        assert [record.range for record in dev.requests_to(MAYA)] == ["bytes=0-0", None]
