@@ -76,7 +76,19 @@ async def installing(
             if workers is not None:
                 unpackers.submit(workers.start, effort.unpacking)
             with effort.throttling(transfers.limit):
-                yield Installer(server.url, store, transfers, workers, unpackers, early, turns, effort, ledger, refresh)
+                yield Installer(
+                    server.url,
+                    store,
+                    transfers,
+                    workers,
+                    unpackers,
+                    early,
+                    turns,
+                    asyncio.Lock(),
+                    effort,
+                    ledger,
+                    refresh,
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,7 @@ class Installer:
         workers: Processes for unpacking what is large; None where it is not worth starting them.
         unpackers: Threads for unpacking, apart from those that write: neither waits for the other.
         turns: Who may hold an item's lease: thousands at once would need as many open files.
+        preparing: Who may make the store's folders: one does it for all.
         early: The thread for what is unpacked while it arrives, which waits most of the time.
         effort: How much of the machine it takes.
         ledger: Who is told.
@@ -103,6 +116,7 @@ class Installer:
     unpackers: Executor
     early: Executor
     turns: asyncio.Semaphore
+    preparing: asyncio.Lock
     effort: Effort
     ledger: Ledger
     refresh: bool = False
@@ -120,7 +134,7 @@ class Installer:
         item, entry = job.item, self.ledger[job.item]
         try:
             async with self.turns:
-                await self.store.prepare(item.kind)
+                await self._prepare(item)
                 while True:
                     looks: list[Found | Progress] = []
                     async with self._lease(job, lambda _: looks.append(self.store.look(item))) as lease:  # noqa: B023 - at once
@@ -143,7 +157,7 @@ class Installer:
         """Fetch the item's archive only to remember its verified digest; the outcome is in the ledger."""
         item, entry = job.item, self.ledger[job.item]
         try:
-            await self.store.prepare(item.kind)
+            await self._prepare(item)
             async with self.turns, self._lease(job):
                 staged = await self._fetch_and_unpack(job, entry, None)
                 assert staged is not None, "there is nothing that it could be the same as"
@@ -153,6 +167,10 @@ class Installer:
             entry.end(replace(up_to_date(item, held), bytes_downloaded=entry.received, seconds=entry.seconds))
         except (ItemError, AccessDenied) as error:
             entry.end(replace(item.failed(error), bytes_downloaded=entry.received, seconds=entry.seconds))
+
+    async def _prepare(self, item: Item) -> None:
+        async with self.preparing:
+            await self.store.prepare(item.kind)
 
     def _lease(self, job: Job, first: Callable[[Lease], None] | None = None) -> AbstractAsyncContextManager[Lease]:
         entry = self.ledger[job.item]

@@ -189,13 +189,16 @@ class Entry:
         """
         self._meter.add(count)
         self._ledger.meter.add(count)
-        self.state = replace(self.state, received=self.state.received + count)
-        self.have(self.state.bytes_done + (count if new is None else new))
+        here = self.state.bytes_done + (count if new is None else new)
+        self._have(here, received=self.state.received + count)
 
     def have(self, count: int) -> None:
         """So many bytes of the archive are here in all: after a restart fewer, after a resumption more."""
+        self._have(count, received=self.state.received)
+
+    def _have(self, count: int, *, received: int) -> None:
         size = self.state.size
-        self.state = replace(self.state, bytes_done=count if size is None else min(count, size))
+        self.state = replace(self.state, bytes_done=count if size is None else min(count, size), received=received)
         self._ledger.changed()
 
     def end(self, report: ItemReport) -> None:

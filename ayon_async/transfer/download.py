@@ -189,11 +189,12 @@ class Download:
             self._whole = True
 
     def _verdict(self) -> TransferError | None:
-        where, size, declared = redact(self._source.location), self._part.size or 0, self._archive.size
+        size, declared = self._part.size or 0, self._archive.size
         attested = self._source.checksum
         actual = self._part.checksum(attested.algorithm) if attested else None
         if actual == attested and (attested or declared in (None, size)):
             return None
+        where = redact(self._source.location)
         if self._source.pin is not None and actual is not None:
             return self._source.pin.mismatch(f"What {where} gave", actual.digest)
         if declared is not None and size < declared:

@@ -174,17 +174,17 @@ def _range_headers(part: Part, piece: Piece, url: str) -> dict[str, str]:
 
 
 def _check(response: aiohttp.ClientResponse, source: Source, line: Line, *, ranged: bool) -> None:
-    where = redact(source.location)
     if response.status == 416 and ranged:
         raise StartOver("the archive on the server is shorter than it was")
     if response.status not in (200, 206) or (response.status == 206 and not ranged):
         raise _refusal(response, source, line)
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
+        where = redact(source.location)
         message = f"{where} sends the archive encoded ({encoding}), although it was asked for as it is."
         raise SourceUnavailable(message, "Turn off compression of archives on that server or proxy.")
     if response.content_type in _WEB_PAGES:
-        message = f"{where} sends a web page instead of an archive."
+        message = f"{redact(source.location)} sends a web page instead of an archive."
         raise SourceUnavailable(message, "Check the source's address on the server, and whether it needs a login.")
 
 
