@@ -13,8 +13,11 @@ from ayon_async.effort import MOST_CONNECTIONS
 FIRST = 4
 WINDOW = 0.5
 """Seconds over which a sum is measured before the number of connections is changed."""
-_PATIENCE = 4
-"""Windows to wait after a connection that brought nothing, before trying one more again."""
+_PATIENCE = 8
+"""Windows to wait at the most after connections that brought nothing, before trying one more again: 1 at first, and
+twice as many each time; servers that cap a connection may do so in bursts, of which a window tells little."""
+_AFTER_TROUBLE = 4
+"""Windows to wait after a connection broke, or the server asked for less."""
 _SUNK = 0.8
 """Share of the best sum so far below which more are tried at once, and kept until it is back: on a line that loses
 packets a few connections are fast in the beginning and slow afterwards, and one more proves nothing within a window."""
@@ -38,56 +41,65 @@ class Climb:
     >>> climb = Climb(8)
     >>> climb.allowed
     4
-    >>> climb.measured(4_000_000), climb.measured(5_000_000), climb.measured(5_100_000)
-    (5, 7, 5)
+    >>> climb.measured(4_000_000), climb.measured(5_000_000), climb.measured(5_100_000), climb.measured(5_000_000)
+    (5, 7, 7, 5)
     """
 
     def __init__(self, most: int) -> None:
         self.most = max(1, most)
         self.allowed = min(FIRST, self.most)
         self._before: float | None = None
+        self._doubted = False
         self._added = 0
         self._rest = 0
+        self._flat = 0
         self._best = 0.0
 
     def measured(self, speed: float) -> int:
         """The sum of all connections in the last window, in bytes per second, all that are allowed being in use."""
         self._best = max(self._best, speed)
         if speed < _SUNK * self._best:
-            self._stop(0)
+            self._compare_with(None)
             self.allowed = min(self.most, self.allowed + max(1, self.allowed // 2))
         elif self._rest > 0:
             self._rest -= 1
-        elif self._before is not None and speed < self._before * (1 + 0.5 * self._added / (self.allowed - self._added)):
-            # Flat: the last ones added brought nothing. Of several perhaps the first did.
-            self.allowed -= self._added
-            self._stop(0 if self._added > 1 else _PATIENCE)
-        elif self.allowed < self.most:
-            self._added = min(self.most - self.allowed, 1 if self._before is None else 2 * self._added)
-            self._before = speed
-            self.allowed += self._added
+        elif self._before is None:
+            self._add(1, speed)
+        elif speed >= self._before * (1 + 0.5 * self._added / (self.allowed - self._added)):
+            self._flat = 0
+            self._add(2 * self._added, speed)
+        elif not self._doubted:
+            self._doubted = True
         else:
-            self._stop(0)
+            # Flat twice: the last ones added brought nothing. Of several perhaps the first did.
+            self.allowed -= self._added
+            self._rest = min(_PATIENCE, 1 << self._flat) if self._added == 1 else 0
+            self._flat += 1
+            self._compare_with(None)
         return self.allowed
 
-    def _stop(self, rest: int) -> None:
-        """Compare with nothing measured so far, and add none for so many windows."""
-        self._before, self._added, self._rest = None, 0, rest
+    def _add(self, count: int, speed: float) -> None:
+        self._added = min(self.most - self.allowed, count)
+        self.allowed += self._added
+        self._compare_with(speed if self._added else None)
+
+    def _compare_with(self, speed: float | None) -> None:
+        self._before, self._doubted = speed, False
 
     def forget(self, rest: int = 0) -> None:
         """What was measured so far tells nothing any more; add none for so many windows."""
-        self._stop(rest)
-        self._best = 0.0
+        self._compare_with(None)
+        self._rest, self._best = rest, 0.0
 
     def failed(self) -> int:
         """A connection broke or timed out."""
-        self.forget(_PATIENCE)
+        self.forget(_AFTER_TROUBLE)
         self.allowed = max(1, self.allowed - 1)
         return self.allowed
 
     def busy(self) -> int:
         """The server asked for less (429, 503)."""
-        self.forget(_PATIENCE)
+        self.forget(_AFTER_TROUBLE)
         self.allowed = max(1, self.allowed // 2)
         return self.allowed
 
