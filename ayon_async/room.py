@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import Collection
 from dataclasses import replace
@@ -63,9 +64,10 @@ async def learn_sizes(
 
 async def _wait_for_most(tasks: Collection[asyncio.Task[int | None]]) -> None:
     """Wait for half of the tasks and some time longer; the others are cancelled."""
-    begun, pending = time.monotonic(), set(tasks)
-    while len(pending) > len(tasks) // 2:
-        _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    begun = time.monotonic()
+    for first in itertools.islice(asyncio.as_completed(tasks), (len(tasks) + 1) // 2):
+        await first
+    pending = {task for task in tasks if not task.done()}
     if pending:
         _, pending = await asyncio.wait(pending, timeout=max(_LEAST, _PATIENCE * (time.monotonic() - begun)))
     for task in pending:
