@@ -38,7 +38,9 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="where to work (default: in memory where there is room)")
     parser.add_argument("--output", type=Path, default=CHECKOUT / "build/benchmark", help="folder of the results")
     parser.add_argument("--write-readme", action="store_true", help="also put table and charts into the README")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="measure nothing: tell what this results.json has")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", action="append", help="measure nothing: tell what such results.json have"
+    )
     parser.add_argument("--profile", type=Path, metavar="FILE", help="only write a flame graph of one sync, as SVG")
     return parser.parse_args(arguments)
 

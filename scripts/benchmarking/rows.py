@@ -143,6 +143,7 @@ def full(cache: Path, corpus: Archives) -> list[Row]:
             (Peer(_unzips(*_ARIAS), 1.0), Peer((sequential(),), 0.76)), home),
         Row("bad", "10 Mbit/s, 100 ms, 1 % loss", archives.up_to(corpus, 12_000_000),
             (Peer(_unzips(*_ARIAS), 0.80), Peer((sequential(),), 0.28)), bad),
+        Row("far", "300 archives of 25 KB, 50 Mbit/s, 40 ms", many, (Peer((sequential(),), 0.5),), home),
         Row("capped", "1 MiB/s a connection, 100 Mbit/s, 20 ms", archives.up_to(corpus, 100_000_000),
             (Peer((sequential(),), 0.12), Peer(_unzips(Aria(16, 1), Aria(4, 16), Aria(16, 16)))), capped,
             ours=ours(16), by_command_line=command_line(16), limit_target=1.20),

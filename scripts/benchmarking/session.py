@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def _say(text: str) -> None:
 def run(options: argparse.Namespace, checkout: Path) -> int:
     """Do what the options say; returns the exit code."""
     if options.report:
-        _tell(json.loads(options.report.read_text()), options, checkout)
+        _tell(_together([json.loads(path.read_text()) for path in options.report]), options, checkout)
         return 0
     cache = user_cache_path("ayon-async") / "benchmark"
     with _folder(options) as folder:
@@ -54,6 +54,7 @@ def run(options: argparse.Namespace, checkout: Path) -> int:
         if options.list:
             print("\n".join([*(f"{row.key:10} {row.title}" for row in listed), "standing", "growth"]))
             return 0
+        options.output.mkdir(parents=True, exist_ok=True)
         results = _measure_all(options, listed, corpus, cache, folder)
     _tell(results, options, checkout)
     return 0
@@ -87,14 +88,30 @@ def _measure_all(
             _say(results["left_out"][-1])
         finally:
             shutil.rmtree(place, ignore_errors=True)
+        _save(results, options)
     if not options.only or "standing" in options.only:
         found = _standing(options.small, corpus, cache, folder, pairs)
         results["standing"] = [one.as_json() for one in found]
+        _save(results, options)
     if not options.small and (not options.only or "growth" in options.only):
         series = growth.all_of(cache, corpus, folder / "growth", _say)
         results["growth"] = [one.as_json() for one in series]
         results["shares"] = growth.shares(series, corpus, _members(corpus))
     return results
+
+
+def _save(results: dict[str, Any], options: argparse.Namespace) -> None:
+    """Also what was measured so far: all rows together take an hour."""
+    (options.output / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+
+
+def _together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What several sessions on one machine measured, each some of the rows."""
+    if any(part["machine"] != parts[0]["machine"] or part["pairs"] != parts[0]["pairs"] for part in parts):
+        raise SystemExit("These were measured on different machines, or with different numbers of pairs.")
+    lists = {name: [one for part in parts for one in part[name]] for name in ("rows", "standing", "growth", "left_out")}
+    shares = {name: seconds for part in parts for name, seconds in part["shares"].items()}
+    return {**parts[0], **lists, "shares": shares}
 
 
 def _standing(small: bool, corpus: Archives, cache: Path, folder: Path, runs: int) -> list[standing.Standing]:
@@ -127,7 +144,7 @@ def _tell(results: dict[str, Any], options: argparse.Namespace, checkout: Path) 
     if results["growth"]:
         pictures["growth.svg"] = charts.lines(results["growth"])
     options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "results.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    _save(results, options)
     (options.output / "table.md").write_text(text, encoding="utf-8")
     for name, picture in pictures.items():
         (options.output / name).write_text(picture, encoding="utf-8")
