@@ -189,6 +189,24 @@ def test_takeover_takes_half_a_minute_at_the_most() -> None:
     assert lease.COUNT_EVERY * 5 < lease.STANDS_STILL
 
 
+async def test_lease_that_was_given_back_in_a_thread_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its descriptor may be another file's by then: who comes to count, or to give it back, does nothing to that."""
+    monkeypatch.setattr(lease, "COUNT_EVERY", 0.01)
+    file = tmp_path / "x.lease"
+    async with lease.Leases(tmp_path, "counter", 0o600, lease.Holder()).hold("x", lambda: None) as held:
+        await until(lambda: file.stat().st_mtime > 0)  # it counts
+        await asyncio.to_thread(held.give_back)
+        assert not file.exists()
+        other = os.open(tmp_path / "other", os.O_CREAT | os.O_WRONLY)
+        os.utime(other, (1, 1))
+        await asyncio.sleep(0.1)
+        held.count(1000)
+    assert os.fstat(other).st_mtime == 1
+    os.close(other)
+
+
 @pytest.mark.slow
 async def test_takeover_without_locks_in_real_time(zygote: Zygote, server: DevServer, machine: Machine) -> None:
     link = server.faults.add("*", Link(SLOW))

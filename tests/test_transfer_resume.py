@@ -104,6 +104,19 @@ def test_what_was_written_is_known_to_the_next_run(tmp_path: Path) -> None:
     part.close()
 
 
+def test_what_came_at_once_is_known_to_the_next_run_where_it_is_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "x.part"
+    part = Part(path, set())
+    part.size, part.validator = 1000, Validator("http://a.example/x", '"1"')
+    part.write([(0, [bytes(1000)])])
+    assert not path.with_suffix(".json").exists()  # most are in their place a moment later
+    part.save()
+    part.close()
+    again = Part(path, set())
+    assert again.complete
+    again.close()
+
+
 async def test_another_run_starts_over_where_the_archive_changed(plain: DevServer, tmp_path: Path) -> None:
     await interrupted(plain, tmp_path)
     new = archive("another maya", SIZE)
