@@ -48,6 +48,20 @@ async def test_help_imports_nothing_heavy(machine: Machine) -> None:
         assert not HEAVY & set(modules.split())
 
 
+async def test_a_tray_without_options_needs_no_parser(machine: Machine) -> None:
+    script = """
+import atexit, sys
+atexit.register(lambda: print("typer" in sys.modules))
+sys.argv = ["ayon-async", "tray"]
+from ayon_async.cli import main
+main()
+"""
+    process = await machine.start_python("-c", script)
+    out, err = await process.communicate()
+    assert err.decode().startswith("Error: The tray ")  # needs a display, or what else is missing here
+    assert (process.returncode, out.decode().split()) == (2, ["False"])
+
+
 async def test_both_names(machine: Machine) -> None:
     by_module = await machine.run("--version")
     assert (by_module.code, by_module.out) == (0, f"{__version__}\n")

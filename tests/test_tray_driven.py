@@ -107,6 +107,10 @@ class Driver:
 
         await self.until(is_there, title)
 
+    async def is_gone(self, title: str) -> bool:
+        """Whether there is no such window."""
+        return not await self.keys("search", "--onlyvisible", "--name", title)
+
     async def has_keyboard(self, title: str) -> bool:
         """Whether what is typed goes to the window whose title begins so."""
         return (await self.keys("getwindowfocus", "getwindowname")).startswith(title)
@@ -287,6 +291,30 @@ async def test_a_broken_archive_and_quitting_in_the_middle(tmp_path: Path) -> No
             await desk.choose("Check now")
             await driver.says("prod · up to date")
             await driver.end()
+
+
+async def test_it_is_small_when_idle_and_its_window_comes_and_goes(tmp_path: Path) -> None:
+    def megabytes(driver: Driver) -> float:
+        status = Path(f"/proc/{driver.process.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 / 1e6 for line in status.splitlines() if line.startswith("VmRSS"))
+
+    async with DevServer(studio(large=20_000_000)) as server, desktop() as desk:
+        machine = Machine(tmp_path, server.url)
+        configure(machine, news_wait=0)
+        async with driving(machine, desk) as driver:
+            await driver.says("prod · up to date")
+
+            async def is_small() -> bool:
+                return megabytes(driver) < 90
+
+            await driver.until(is_small, "less than 90 MB")  # seconds after the update
+            for _ in range(3):
+                await desk.activate()
+                await driver.sees("AYON addons")
+                await driver.until(lambda: driver.has_keyboard("AYON addons"), "the keyboard")
+                await driver.keys("key", "Escape")
+                await driver.until(lambda: driver.is_gone("AYON addons"), "an end of the window")
+            assert await driver.end() < 2.0
 
 
 async def test_a_second_start_shows_the_first_one_s_window(tmp_path: Path) -> None:

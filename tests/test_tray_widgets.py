@@ -434,6 +434,24 @@ print("done")
 """
 
 
+IMPORTS = """
+import builtins, linecache
+before = builtins.__import__
+from ayon_async.tray.ready import need_tray
+need_tray({"DISPLAY": ":0"})
+assert builtins.__import__ is before
+from PySide6.QtWidgets import QWidget
+import ayon_async.cli.setup, ayon_async.tray.window, ayon_async.watch.sso
+assert not [name for name in linecache.cache if "ayon_async" in name]
+"""
+
+
+def test_importing_reads_no_source() -> None:
+    """PySide6's own import reads and keeps the source of every module that imports anything once it is there."""
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_qt_keeps_its_hands_off_python_s_own_objects() -> None:
     """Some versions of PySide6 drop references to None and True, which aborts the interpreter after a while."""
     done = subprocess.run([sys.executable, "-c", LEAK], capture_output=True, text=True, check=False)

@@ -25,9 +25,14 @@ def _main(arguments: list[str]) -> None:
 
     interrupt.listen()
     try:
-        from ayon_async.cli.app import run
+        if arguments == ["tray"]:  # as desktops start it
+            from ayon_async.cli.desktop import run_plain_tray
 
-        code = run(arguments)
+            code = run_plain_tray()
+        else:
+            from ayon_async.cli.app import run
+
+            code = run(arguments)
     except interrupt.Stopped:  # before a command could see to it
         from ayon_async.cli.command import end_early
 

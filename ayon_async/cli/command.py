@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
-
 from ayon_async.cli import interrupt
 from ayon_async.cli.output import Output, be_lenient, complain
 from ayon_async.errors import AyonAsyncError
 
 if TYPE_CHECKING:
+    import typer
+
     from ayon_async.cli.setup import Setup
 
 _USAGE = 2
@@ -68,17 +68,28 @@ def run_without_loop(ctx: typer.Context, work: Callable[[Setup, Callable[[Path],
     Raises:
         typer.Exit: Always.
     """
+    _exit(perform(ctx.info_name or "", ctx.params, work))
+
+
+def perform(name: str, given: Mapping[str, Any], work: Callable[[Setup, Callable[[Path], None]], Answer]) -> int:
+    """Do a command's work and say what came of it, without the parser of options; returns its exit code.
+
+    Args:
+        name: The command's.
+        given: Its options by their parameters' names.
+        work: As with `run_without_loop`.
+    """
     server: str | None = None
 
     def do(output: Output, log_to: Callable[[Path], None]) -> Answer:
         nonlocal server
         from ayon_async.cli.setup import set_up
 
-        setup = set_up(ctx.params, output)
+        setup = set_up(given, output)
         server = setup.settings.server
         return work(setup, log_to)
 
-    _run(ctx, do, lambda: server)
+    return _run(name, given, do, lambda: server)
 
 
 def run_alone(ctx: typer.Context, work: Callable[[Output], Coroutine[Any, Any, Answer]]) -> NoReturn:
@@ -87,15 +98,30 @@ def run_alone(ctx: typer.Context, work: Callable[[Output], Coroutine[Any, Any, A
     Raises:
         typer.Exit: Always.
     """
-    _run(ctx, lambda output, log_to: interrupt.run(lambda: work(output)), lambda: None)
+    _exit(
+        _run(
+            ctx.info_name or "",
+            ctx.params,
+            lambda output, log_to: interrupt.run(lambda: work(output)),
+            lambda: None,
+        )
+    )
+
+
+def _exit(code: int) -> NoReturn:
+    import typer
+
+    raise typer.Exit(code)
 
 
 def _run(
-    ctx: typer.Context, do: Callable[[Output, Callable[[Path], None]], Answer], server: Callable[[], str | None]
-) -> NoReturn:
+    name: str,
+    given: Mapping[str, Any],
+    do: Callable[[Output, Callable[[Path], None]], Answer],
+    server: Callable[[], str | None],
+) -> int:
     be_lenient()
-    output = Output.of(ctx.params)
-    name = ctx.info_name or ""
+    output = Output.of(given)
     started = time.monotonic()
     try:
         from ayon_async.cli.logs import logging_to
@@ -106,7 +132,7 @@ def _run(
         answer = _failure(name, interrupt.error(), server(), started)
     except AyonAsyncError as error:
         answer = _failure(name, error, server(), started)
-    raise typer.Exit(tell(answer, output))
+    return tell(answer, output)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import linecache
 import logging
 import os
 import signal
@@ -67,7 +66,6 @@ def run_tray(setup: Setup, instance: Instance, log_file: Path) -> None:
     Raises:
         Exception: Whatever fault ended the watch.
     """
-    linecache.clearcache()  # PySide6 has read the source of every module that was imported after it
     qInstallMessageHandler(_QtLog())
     application = _Application(["ayon-async"])
     application.setApplicationName("ayon-async")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import sys
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ def need_tray(environ: Mapping[str, str] = os.environ, python: tuple[int, int] =
         raise UsageError(
             "The tray needs a display, and there is none: neither DISPLAY nor WAYLAND_DISPLAY is set.", INSTEAD
         )
+    plain = builtins.__import__
     try:
         from PySide6 import QtWidgets  # noqa: F401 - Debian's smallest systems lack libraries that it needs
     except ImportError as error:
@@ -38,3 +40,6 @@ def need_tray(environ: Mapping[str, str] = os.environ, python: tuple[int, int] =
             f"On Debian and Ubuntu: apt-get install libgl1 libegl1 libxkbcommon0 libfontconfig1 libdbus-1-3; {INSTEAD}"
         )
         raise UsageError(f"The tray can't be shown: {error}.", hint) from error
+    finally:
+        # PySide6 has put its own there, which reads and keeps the source of every module that imports anything later.
+        builtins.__import__ = plain

@@ -185,6 +185,9 @@ class Tray(QObject):
 
     def _window_closed(self) -> None:
         self._watch.watched = False
+        if self._window is not None and not self._window.isVisible():  # nor small: nobody needs its memory
+            self._window.deleteLater()
+            self._window = None
 
     def _activated(self, reason: QSystemTrayIcon.ActivationReason) -> None:
         # On macOS a click opens the menu already.

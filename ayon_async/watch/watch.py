@@ -25,10 +25,12 @@ from ayon_async.watch.checks import Checks
 from ayon_async.watch.choices import Choices
 from ayon_async.watch.clock import Alarm
 from ayon_async.watch.line import Pace, keep_line
+from ayon_async.watch.memory import give_back
 from ayon_async.watch.setup import Setup, find_token, shown_of, stamp_of, what_counts
 from ayon_async.watch.state import Followed, Update, WatchState
 
 _THREADS = 4
+_SETTLED = 5.0  # seconds after a run, when its connections and threads are gone
 
 log = logging.getLogger(__name__)
 
@@ -208,6 +210,7 @@ class Watch:
                 task.result()  # a fault of this program ends the watch too
         if self._work is not None and self._work.done():
             self._work = None
+            self._spawn(_give_back())
         if facts.paused:
             return
         if facts.line == "down" and facts.report is None and self._work is None and not self._compared:
@@ -381,6 +384,11 @@ class Watch:
             self._connect(quietly=True)  # somebody may have signed in elsewhere
         elif (before.settings.prefetch, before.settings.check_every) != (settings.prefetch, settings.check_every):
             self._ask(0.0)
+
+
+async def _give_back() -> None:
+    await asyncio.sleep(_SETTLED)
+    await asyncio.to_thread(give_back)
 
 
 async def _end(*tasks: asyncio.Task[None] | None) -> None:
