@@ -370,6 +370,30 @@ async def test_without_a_tray_the_window_serves(tmp_path: Path) -> None:
                 process.kill()
 
 
+async def test_a_panel_that_comes_a_little_later_needs_no_window(tmp_path: Path) -> None:
+    async with DevServer(tiny_studio()) as server, desktop(tray=False) as desk:
+        machine = Machine(tmp_path, server.url, **desk.env)
+        process = await machine.start("tray")
+        driver = Driver(machine, desk, process)
+        try:
+
+            async def misses_it() -> bool:
+                return "no tray yet" in driver.log()
+
+            async def has_icon() -> bool:
+                return desk.icons > 0
+
+            await driver.until(misses_it, "a look for a tray")
+            await desk.offer_tray()
+            await driver.until(has_icon, "an icon")
+            await driver.says("prod · up to date")
+            assert await driver.is_gone("AYON addons")
+            await driver.end()
+        finally:
+            if process.returncode is None:
+                process.kill()
+
+
 async def test_without_a_display_it_says_so(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     none, wrong = await machine.run("tray"), Machine(tmp_path, DISPLAY=":65000")

@@ -42,7 +42,7 @@ panel.timeout.connect(look)
 panel.start()
 application.exec()
 """
-"""Nobody works before there is a panel; a tray that starts before it has no choice but to show its window."""
+"""Nobody works before there is a panel."""
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ async def test_an_expired_token_is_asked_for_once_and_takes_nobody_s_keyboard(tm
             return await programs.enter_async_context(running(machine, desk, *command))
 
         # One after the other: a window manager gives no keyboard to a window that was there before it, and a tray that
-        # starts before the panel shows its window, which takes the keyboard.
+        # starts long before the panel shows its window, which takes the keyboard.
         manager = await start("openbox")
 
         async def is_managed() -> bool:

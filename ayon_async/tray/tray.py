@@ -32,7 +32,9 @@ if TYPE_CHECKING:  # windows, of which most people seldom see one, are imported 
 _BUSY = (Mood.CHECKING, Mood.WORKING)
 _TICK = 100  # milliseconds
 _SLOW = 5  # ticks between changes of what goes over the desktop's bus
-_LATE_PANEL = 5000  # milliseconds between two looks for a tray where there is none
+# At login we may well start before the panel: a window that nobody asked for would take the keyboard each time.
+_EARLY, _EARLY_LOOKS = 500, 6  # milliseconds between the first looks for a tray, and how many there are
+_LATE = 5000  # milliseconds between two looks where the window serves
 # As long as the desktop wants. With a number of milliseconds Qt would, for so long, also show the notification's text
 # in place of the tooltip, and its picture in place of the icon: what they say would not be so any more.
 _SHOWN = -1
@@ -76,18 +78,23 @@ class Tray(QObject):
         self._bridge.changed.connect(self._changed)
         self._bridge.updated.connect(self._updated)
         self._bridge.failed.connect(self._failed)
-        self._looking = QTimer(self, interval=_LATE_PANEL)
+        self._looks = 0
+        self._looking = QTimer(self, interval=_EARLY)
         self._looking.timeout.connect(self._look_for_tray)
+        self._looking.start()
         self._look_for_tray()
         self._show_all(self._bridge.state)
-        if self._icon is None:
-            log.info("This desktop has no tray; the window serves.")
-            self.open_window()
-            self._looking.start()
 
     def _look_for_tray(self) -> None:
-        """Put the icon into the desktop's tray if there is one; at login we may well start before the panel."""
+        """Put the icon into the desktop's tray if there is one; where there is none for a while the window serves."""
         if not QSystemTrayIcon.isSystemTrayAvailable():
+            self._looks += 1
+            if self._looks == 1:
+                log.info("This desktop has no tray yet.")
+            elif self._looks == _EARLY_LOOKS:
+                log.info("This desktop has no tray; the window serves.")
+                self._looking.setInterval(_LATE)
+                self.open_window()
             return
         self._looking.stop()
         self._icon = QSystemTrayIcon(self)
