@@ -69,12 +69,14 @@ def assert_right(report: SyncReport, folder: Path, members: dict[str, bytes] = M
 @pytest.mark.parametrize("attested", [True, False])
 async def test_members_are_unpacked_before_the_last_byte_is_here(tmp_path: Path, attested: bool) -> None:
     watched = Watched(tmp_path)
-    async with DevServer(offering({"maya": CONTENT}, attested=attested)) as dev:
-        dev.faults.add(MAYA, Slow(250_000))
+    members = {f"{number}.bin": noise(40_000, f"member {number}") for number in range(250)}
+    content = zip_bytes(members)
+    async with DevServer(offering({"maya": content}, attested=attested)) as dev:
+        dev.faults.add(MAYA, Slow(800_000))
         report = await run(dev, tmp_path, jobs=4, progress=watched)
-        assert_right(report, tmp_path)
-    assert report.bytes_downloaded <= 1.1 * len(CONTENT)
-    assert watched.most > len(MEMBERS) // 4
+        assert_right(report, tmp_path, members)
+    assert report.bytes_downloaded <= 1.1 * len(content)
+    assert watched.most > len(members) // 4
 
 
 async def test_a_small_archive_is_unpacked_when_it_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,7 +161,8 @@ async def test_a_part_is_closed_after_the_last_connection_ended(
         going_on.set()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert closed == [True]
+    assert closed
+    assert all(closed)
 
 
 async def test_what_is_cancelled_while_it_waits_for_its_thread_leaves_nothing(tmp_path: Path) -> None:

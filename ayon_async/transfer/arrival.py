@@ -40,6 +40,11 @@ class Arrival:
         """Whether what was read so far is of no use."""
         return self._ended
 
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """Where the bytes are that are here."""
+        return self._here.spans
+
     def has(self, start: int, end: int) -> bool:
         """Whether these bytes are here."""
         return any(first <= start and end <= last for first, last in self._here.spans)

@@ -20,9 +20,13 @@ class Arrival(Protocol):
 
     Attributes:
         size: Bytes of the whole archive.
+        spans: Where the bytes are that are here, in order, each from its start to before its end.
     """
 
     size: int
+
+    @property
+    def spans(self) -> tuple[tuple[int, int], ...]: ...
 
     def has(self, start: int, end: int) -> bool:
         """Whether these bytes are here."""
@@ -68,6 +72,11 @@ class Source:
     def has(self, start: int, end: int) -> bool:
         """Whether these bytes can be read without waiting."""
         return self._arrival is None or self._arrival.has(start, end)
+
+    @property
+    def here(self) -> tuple[tuple[int, int], ...]:
+        """Where the bytes are that can be read without waiting."""
+        return ((0, self.size),) if self._arrival is None else self._arrival.spans
 
     @property
     def is_whole(self) -> bool:

@@ -9,9 +9,9 @@ this process and another one. Of an archive that is still arriving those go firs
 
 from __future__ import annotations
 
+import bisect
 import struct
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
 from typing import NamedTuple, Protocol
@@ -132,7 +132,7 @@ class _Work:
         self._source = source
         self._folder = folder
         self._meter = meter
-        self._batches = deque(_batches(spans))
+        self._batches = list(_batches(spans))
         self._taking = threading.Lock()
         self.members: dict[str, Member] = {}
         self.targets: dict[str, str] = {}
@@ -155,7 +155,7 @@ class _Work:
 
     def run_in(self, team: Team) -> None:
         """Unpack what the team leaves to us."""
-        batches = list(self._batches)
+        batches = self._batches
         reader = _Reader(self._source, self._meter)
         while (number := team.claim(len(batches), self._folder.withheld)) is not None:
             self._meter.check()
@@ -195,10 +195,10 @@ class _Work:
     def _take(self) -> list[_Span] | None:
         """The first members that can be read now; None where it was waited for some in vain, or there are no more."""
         with self._taking:
-            for number, batch in enumerate(self._batches):
-                if self._source.has(*_needed(batch)):
-                    del self._batches[number]
-                    return batch
+            for start, end in self._source.here:
+                number = bisect.bisect_left(self._batches, start, key=_start)
+                if number < len(self._batches) and _needed(self._batches[number])[1] <= end:
+                    return self._batches.pop(number)
             first = self._batches[0] if self._batches else None
         if first is not None:
             self._source.wait(*_needed(first))
@@ -229,6 +229,10 @@ def _folders(spans: list[_Span]) -> list[str]:
             path = path.rpartition("/")[0]
         found.update(dict.fromkeys(reversed(missing)))
     return list(found)
+
+
+def _start(batch: list[_Span]) -> int:
+    return batch[0].entry.offset
 
 
 def _needed(batch: list[_Span]) -> tuple[int, int]:
