@@ -320,6 +320,7 @@ def test_whoever_is_asked_again_gives_the_password_alone(in_qt: Any, setup: Setu
         async with DevServer(tiny_studio()) as server:
             setup.credentials.remember(server.url)
             dialog = Dialog(setup.again(), why="Invalid session", name=ARTIST.name)
+            assert dialog.dialog.focusWidget() is dialog.fields["Password"]  # before anybody types
             await until(lambda: dialog.says("AYON 1."))
             assert dialog.says("Invalid session")
             assert dialog.server.currentText() == server.url

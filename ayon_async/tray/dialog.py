@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from PySide6.QtCore import QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QSignalBlocker, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import (
     QComboBox,
@@ -72,6 +72,9 @@ class SignInDialog(QDialog):
         self._pause.setInterval(_TYPING)
         self._lay_out(why)
         self._connect()
+        if setup.settings.server is not None:
+            self._server.setEditText(setup.settings.server)
+            self._server_known()
         self._tasks.start(self._fill_servers())
 
     # --- what it looks like -----------------------------------------------------------------------------------------
@@ -134,18 +137,24 @@ class SignInDialog(QDialog):
     # --- which server -----------------------------------------------------------------------------------------------
 
     async def _fill_servers(self) -> None:
+        """Offer those that somebody signed in to; what stands there already stays."""
         servers = await asyncio.to_thread(remembered_servers, self._setup.credentials)
         settings = self._setup.settings
         typed = self._server.currentText()
         if settings.origin("server").place is Place.LOCKED:
             servers = ()
             self._server.setEnabled(False)
-        self._server.addItems(list(dict.fromkeys([*([settings.server] if settings.server else []), *servers])))
-        if typed:
-            self._server.setEditText(typed)
-        if self._server.currentText():
-            self._first.setFocus()
-            self._look_soon()
+        with QSignalBlocker(self._server):
+            self._server.addItems(list(dict.fromkeys([*([settings.server] if settings.server else []), *servers])))
+            if typed:
+                self._server.setEditText(typed)
+        if not typed and self._server.currentText():
+            self._server_known()
+
+    def _server_known(self) -> None:
+        """What is still to be filled in has the keyboard, before anybody types."""
+        self._first.setFocus()
+        self._look_soon()
 
     def _address_changed(self) -> None:
         self._found = None
