@@ -161,7 +161,8 @@ def small_steps(wanted: bool) -> Iterator[None]:
         return
     with (
         patch("ayon_async.unpack.zip.MIB", 16),
-        patch("ayon_async.unpack.zip._AT_ONCE", 8),
+        patch("ayon_async.unpack.zip_members.MIB", 16),
+        patch("ayon_async.unpack.zip_members.AT_ONCE", 8),
         patch("ayon_async.unpack.stream.MIB", 512),
         patch("ayon_async.unpack.stream._CHUNK", 64),
     ):

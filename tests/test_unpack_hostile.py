@@ -603,7 +603,8 @@ def test_zips_that_can_be_read_in_two_ways(
 ) -> None:
     if small_steps:
         monkeypatch.setattr("ayon_async.unpack.zip.MIB", 4)
-        monkeypatch.setattr("ayon_async.unpack.zip._AT_ONCE", 0)
+        monkeypatch.setattr("ayon_async.unpack.zip_members.MIB", 4)
+        monkeypatch.setattr("ayon_async.unpack.zip_members.AT_ONCE", 0)
     data, expected = STRUCTURES[case]
     error = refused(data, tmp_path)
     assert type(error) is expected

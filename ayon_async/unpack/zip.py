@@ -10,11 +10,10 @@ this process and another one. Of an archive that is still arriving those go firs
 from __future__ import annotations
 
 import bisect
-import struct
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ayon_async import deflate
 from ayon_async.unpack import errors
@@ -24,34 +23,11 @@ from ayon_async.unpack.links import Links
 from ayon_async.unpack.names import Names
 from ayon_async.unpack.result import Member, Unpacked
 from ayon_async.unpack.source import MIB, Meter, Source
-from ayon_async.unpack.zip_directory import (
-    DESCRIPTOR,
-    ENCRYPTED,
-    MASKED,
-    STORED,
-    STRONG,
-    UTF8,
-    Entry,
-    parse_extra,
-    read_directory,
-    read_zip64_numbers,
-)
+from ayon_async.unpack.zip_directory import Entry, read_directory
+from ayon_async.unpack.zip_members import AT_ONCE, HEADER, Reader, Span
 
-_HEADER = struct.Struct("<4s5H3L2H")
-_HEADER_MAGIC, _DESCRIPTOR_MAGIC = b"PK\3\4", b"PK\7\x08"
-_LONGEST_DESCRIPTOR = 24
-_LONGEST_HEADER = _HEADER.size + 2 * 0xFFFF
-_AT_ONCE = 4 * MIB  # a member up to this size is inflated in one go
 _LONGEST_TARGET = 4096  # bytes of a link's target
 _WORTH_HELP = 8  # batches: a smaller archive is unpacked before another thread has begun
-
-
-class _Span(NamedTuple):
-    """A member, the clean path that it gets, and where its bytes end."""
-
-    entry: Entry
-    path: str
-    end: int
 
 
 class Team(Protocol):
@@ -128,7 +104,7 @@ class _Work:
         targets: Where the links are to lead, by their paths.
     """
 
-    def __init__(self, source: Source, folder: Folder, meter: Meter, spans: list[_Span]) -> None:
+    def __init__(self, source: Source, folder: Folder, meter: Meter, spans: list[Span]) -> None:
         self._source = source
         self._folder = folder
         self._meter = meter
@@ -141,7 +117,7 @@ class _Work:
         """Unpack everything, with the help of another thread once all of a large archive is here."""
         helping: list[Future[None]] = []
         try:
-            reader = _Reader(self._source, self._meter)
+            reader = Reader(self._source, self._meter)
             while self._batches:
                 if helpers is not None and not helping and self.is_large and self._source.is_whole:
                     helping.append(helpers.submit(self._help))
@@ -156,7 +132,7 @@ class _Work:
     def run_in(self, team: Team) -> None:
         """Unpack what the team leaves to us."""
         batches = self._batches
-        reader = _Reader(self._source, self._meter)
+        reader = Reader(self._source, self._meter)
         while (number := team.claim(len(batches), self._folder.withheld)) is not None:
             self._meter.check()
             self._unpack_batch(reader, batches[number])
@@ -168,7 +144,7 @@ class _Work:
 
     def _help(self) -> None:
         try:
-            reader = _Reader(self._source, self._meter)
+            reader = Reader(self._source, self._meter)
             while self._batches:
                 self._unpack_next(reader)
         except BaseException:
@@ -180,19 +156,19 @@ class _Work:
         with self._taking:  # another thread may just be looking for what is next
             self._batches.clear()
 
-    def _unpack_next(self, reader: _Reader) -> None:
+    def _unpack_next(self, reader: Reader) -> None:
         batch = self._take()
         if batch is None:
             self._meter.check()
         else:
             self._unpack_batch(reader, batch)
 
-    def _unpack_batch(self, reader: _Reader, batch: list[_Span]) -> None:
+    def _unpack_batch(self, reader: Reader, batch: list[Span]) -> None:
         reader.until = batch[-1].end
         for span in batch:
             self._unpack(reader, span)
 
-    def _take(self) -> list[_Span] | None:
+    def _take(self) -> list[Span] | None:
         """The first members that can be read now; None where it was waited for some in vain, or there are no more."""
         with self._taking:
             for start, end in self._source.here:
@@ -204,7 +180,7 @@ class _Work:
             self._source.wait(*_needed(first))
         return None
 
-    def _unpack(self, reader: _Reader, span: _Span) -> None:
+    def _unpack(self, reader: Reader, span: Span) -> None:
         entry = span.entry
         pieces = reader.content(span)
         if entry.is_folder:
@@ -218,7 +194,7 @@ class _Work:
             self.members[span.path] = member
 
 
-def _folders(spans: list[_Span]) -> list[str]:
+def _folders(spans: list[Span]) -> list[str]:
     """Every folder that a member is or lies in, each after those that it lies in itself."""
     found: dict[str, None] = {}
     for span in spans:
@@ -231,19 +207,19 @@ def _folders(spans: list[_Span]) -> list[str]:
     return list(found)
 
 
-def _start(batch: list[_Span]) -> int:
+def _start(batch: list[Span]) -> int:
     return batch[0].entry.offset
 
 
-def _needed(batch: list[_Span]) -> tuple[int, int]:
+def _needed(batch: list[Span]) -> tuple[int, int]:
     """What has to be here before the work on a batch begins: of a large member, which is streamed, the first MiB."""
     start, end = batch[0].entry.offset, batch[-1].end
-    return start, end if end - start <= _AT_ONCE else start + MIB
+    return start, end if end - start <= AT_ONCE else start + MIB
 
 
-def _batches(spans: list[_Span]) -> Iterator[list[_Span]]:
+def _batches(spans: list[Span]) -> Iterator[list[Span]]:
     """Members that lie one after the other, about a MiB of the archive at a time."""
-    batch: list[_Span] = []
+    batch: list[Span] = []
     for span in spans:
         if batch and span.end - batch[0].entry.offset > MIB:
             yield batch
@@ -253,7 +229,7 @@ def _batches(spans: list[_Span]) -> Iterator[list[_Span]]:
         yield batch
 
 
-def _plan(source: Source, budget: Budget) -> list[_Span]:
+def _plan(source: Source, budget: Budget) -> list[Span]:
     """Every member with its place, all that the directory alone can tell checked."""
     entries, directory = read_directory(source, budget)
     names = Names(source.name, budget.limits)
@@ -266,9 +242,9 @@ def _plan(source: Source, budget: Budget) -> list[_Span]:
         budget.count_bytes(entry.size)
         if entry.is_link and entry.size > _LONGEST_TARGET:
             raise errors.BrokenLink(source.name, f"is a link with a target of {entry.size:,} bytes", entry.name)
-        if entry.offset + _HEADER.size + len(entry.raw_name) + entry.packed_size > end:
+        if entry.offset + HEADER.size + len(entry.raw_name) + entry.packed_size > end:
             raise errors.OverlappingMembers(source.name, "shares bytes with the next member", entry.name)
-        spans.append(_Span(entry, path, end))
+        spans.append(Span(entry, path, end))
     return spans
 
 
@@ -285,145 +261,3 @@ def _check_crc(source: Source, entry: Entry, crc: int) -> None:
     if crc != entry.crc32:
         problem = f"is damaged: its CRC-32 is {crc:08x} and should be {entry.crc32:08x}"
         raise errors.CrcMismatch(source.name, problem, entry.name)
-
-
-class _Reader:
-    """Members' contents, from a window of about a MiB over the archive: most members are in it already.
-
-    Members can be asked for in any order; each thread that works on an archive has a reader of its own.
-
-    Attributes:
-        until: Where what may be read ends.
-    """
-
-    def __init__(self, source: Source, meter: Meter) -> None:
-        self._source = source
-        self._meter = meter
-        self.until = 0
-        self._window = memoryview(b"")
-        self._window_at = 0
-
-    def content(self, span: _Span) -> Iterable[bytes | memoryview]:
-        """A member's content in pieces, as many bytes as declared, the CRC still to be checked.
-
-        Raises:
-            UnpackError: One of its subclasses; also while the pieces are taken.
-        """
-        entry = span.entry
-        header = self._view(entry.offset, min(span.end, entry.offset + _LONGEST_HEADER))
-        start = entry.offset + _check_header(self._source.name, entry, header, span.end - entry.offset)
-        end = start + entry.packed_size
-        if end < span.end:
-            _check_descriptor(self._source.name, entry, bytes(self._view(end, span.end)))
-        if entry.packed_size <= MIB and entry.size <= _AT_ONCE:
-            self._meter.read(span.end - entry.offset)
-            packed = self._view(start, end)
-            return (packed,) if entry.method == STORED else (self._inflate(entry, packed),)
-        return self._stream_stored(start, end) if entry.method == STORED else self._stream_inflated(entry, start, end)
-
-    def _view(self, start: int, end: int) -> memoryview:
-        first = start - self._window_at
-        if first < 0 or end - self._window_at > len(self._window):
-            size = max(end - start, min(MIB, self.until - start))
-            self._window = memoryview(self._source.read(start, size))
-            self._window_at, first = start, 0
-        return self._window[first : first + end - start]
-
-    def _inflate(self, entry: Entry, packed: memoryview) -> bytes:
-        if not packed and not entry.size:  # some programs write nothing at all for nothing
-            return b""
-        inflater = deflate.inflater(deflate.RAW)
-        try:
-            data = inflater.decompress(packed, entry.size + 1)  # one more than declared shows that there is more
-        except deflate.Error as error:
-            raise errors.DamagedArchive(self._source.name, f"can't be inflated: {error}", entry.name) from None
-        self._check_end(entry, inflater, len(data))
-        return data
-
-    def _stream_stored(self, start: int, end: int) -> Iterator[bytes]:
-        for at in range(start, end, MIB):
-            count = min(MIB, end - at)
-            yield self._source.read(at, count)
-            self._meter.read(count)
-
-    def _stream_inflated(self, entry: Entry, start: int, end: int) -> Iterator[bytes]:
-        inflater = deflate.inflater(deflate.RAW)
-        produced = 0
-        packed = b""
-        while not inflater.eof and produced <= entry.size:
-            self._meter.check()
-            if not packed:
-                packed = self._source.read(start, min(MIB, end - start))
-                start += len(packed)
-                self._meter.read(len(packed))
-            try:
-                data = inflater.decompress(packed, MIB)
-            except deflate.Error as error:
-                raise errors.DamagedArchive(self._source.name, f"can't be inflated: {error}", entry.name) from None
-            if not data and not packed:
-                break
-            packed = inflater.unconsumed_tail
-            produced += len(data)
-            yield data
-        self._check_end(entry, inflater, produced, unread=end - start)
-
-    def _check_end(self, entry: Entry, inflater: deflate.Inflater, produced: int, unread: int = 0) -> None:
-        name = entry.name
-        if produced > entry.size:
-            raise errors.LongerThanDeclared(self._source.name, f"is longer than its {entry.size:,} bytes", name)
-        if not inflater.eof:
-            raise errors.DamagedArchive(self._source.name, "ends in the middle of its compressed data", name)
-        if produced < entry.size:
-            problem = f"has {produced:,} bytes and should have {entry.size:,}"
-            raise errors.SizeMismatch(self._source.name, problem, name)
-        if inflater.unused_data or unread:
-            raise errors.HiddenData(self._source.name, "has bytes behind the end of its compressed data", name)
-
-
-def _check_header(archive: str, entry: Entry, header: memoryview, room: int) -> int:
-    """Compare a member's own header with the directory; returns its length.
-
-    Args:
-        archive: What the caller calls the archive.
-        entry: The member.
-        header: The beginning of its span, at least the header where there is room for it.
-        room: The length of its span.
-    """
-    magic, _, flags, method, _, _, crc, packed, size, name_size, extra_size = _HEADER.unpack_from(header)
-    length: int = _HEADER.size + name_size + extra_size
-    if magic != _HEADER_MAGIC:
-        raise errors.HeaderMismatch(archive, "has no header where the directory says", entry.name)
-    if flags & (ENCRYPTED | STRONG | MASKED):
-        raise errors.EncryptedMember(archive, "is encrypted", entry.name)
-    raw_name = bytes(header[_HEADER.size : _HEADER.size + name_size])
-    if raw_name != entry.raw_name or ((flags ^ entry.flags) & UTF8 and not raw_name.isascii()):
-        other = raw_name.decode("cp437")
-        raise errors.HeaderMismatch(archive, f"is named {errors.quote(other)} in its own header", entry.name)
-    if method != entry.method:
-        raise errors.HeaderMismatch(archive, "is compressed in another way by its own header", entry.name)
-    rest = room - length - entry.packed_size
-    if rest < 0:
-        raise errors.OverlappingMembers(archive, "shares bytes with the next member", entry.name)
-    if extra_size:
-        extra = parse_extra(archive, entry.name, bytes(header[length - extra_size : length]))
-        size, packed = read_zip64_numbers(archive, entry.name, extra, (size, packed))
-    own, listed = (crc, packed, size), (entry.crc32, entry.packed_size, entry.size)
-    described = flags & DESCRIPTOR  # numbers may be 0 here: they follow the data
-    if own != listed and not (described and all(a in (0, b) for a, b in zip(own, listed, strict=True))):
-        raise errors.HeaderMismatch(archive, "has another size or CRC-32 in its own header", entry.name)
-    if described and not rest:
-        raise errors.HeaderMismatch(archive, "lacks its data descriptor", entry.name)
-    if rest > (_LONGEST_DESCRIPTOR if described else 0):
-        raise errors.HiddenData(archive, f"is followed by {rest:,} bytes that belong to no member", entry.name)
-    return length
-
-
-def _check_descriptor(archive: str, entry: Entry, data: bytes) -> None:
-    """Compare what follows a member's data with the directory."""
-    for magic in (b"", _DESCRIPTOR_MAGIC):
-        for form in ("<3L", "<L2Q"):
-            if len(data) == len(magic) + struct.calcsize(form) and data.startswith(magic):
-                if struct.unpack_from(form, data, len(magic)) != (entry.crc32, entry.packed_size, entry.size):
-                    raise errors.HeaderMismatch(archive, "has another size or CRC-32 in its descriptor", entry.name)
-                return
-    raise errors.HiddenData(archive, f"is followed by {len(data):,} bytes that are no data descriptor", entry.name)
