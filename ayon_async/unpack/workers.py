@@ -98,9 +98,7 @@ class Workers:
             path: Where the archive lies.
             helpers: Threads of which one, as soon as it is free, lets another process help with a large zip.
         """
-        task = Task(
-            to_bytes(path), identity_of(archive), to_bytes(destination), name, limits, group_writable
-        )  # fmt: skip
+        task = Task(to_bytes(path), identity_of(archive), to_bytes(destination), name, limits, group_writable)
         job = _Job(self, task, on_progress, stop, helpers)
         try:
             return job.run()
