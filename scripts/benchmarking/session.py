@@ -29,6 +29,10 @@ from benchmarking.rows import Row
 _MEMORY = Path("/dev/shm")
 _ROOM = 8 << 30  # bytes: archives served, downloaded and unpacked, and archives of 2 GB
 _PICTURES = Path(".github/pictures")
+_SHOWN = {
+    "peers.svg": "Time of other ways, as multiples of ayon-async's",
+    "growth.svg": "How the time of a sync grows with archives, bytes and members",
+}
 
 
 def _say(text: str) -> None:
@@ -153,5 +157,5 @@ def _tell(results: dict[str, Any], options: argparse.Namespace, checkout: Path) 
         (checkout / _PICTURES).mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():
             (checkout / _PICTURES / name).write_text(picture, encoding="utf-8")
-        shown = "\n".join(f"![{name.removesuffix('.svg')}]({_PICTURES.as_posix()}/{name})" for name in pictures)
+        shown = "\n".join(f"![{_SHOWN[name]}]({_PICTURES.as_posix()}/{name})" for name in pictures)
         report.write_readme(checkout / "README.md", f"{text}\n{shown}\n")
