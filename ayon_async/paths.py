@@ -14,8 +14,7 @@ from pathlib import Path
 
 import platformdirs
 from platformdirs.api import PlatformDirsABC
-from platformdirs.macos import MacOS
-from platformdirs.windows import Windows
+from platformdirs.unix import Unix
 
 from ayon_async.settings import Place, Settings
 
@@ -54,20 +53,24 @@ class Folders:
 def platform_folders(dirs: type[PlatformDirsABC] = platformdirs.PlatformDirs) -> Folders:
     """This platform's folders, or those of another class of platformdirs."""
     base, ours, launchers = dirs(), dirs("ayon-async", False), dirs("AYON", "Ynput")
-    if isinstance(base, Windows):
-        machine = base.site_data_path / "ayon-async"
-    elif isinstance(base, MacOS):
-        machine = Path("/Library/Application Support/ayon-async")
-    else:
-        machine = Path("/etc/ayon-async")
     return Folders(
         store=base.user_data_path / "ynput" / "ayon",
         launcher=launchers.user_data_path,
         config=ours.user_config_path,
         cache=ours.user_cache_path,
         log=ours.user_log_path,
-        machine=machine,
+        machine=_machine_folder(base),
     )
+
+
+def _machine_folder(base: PlatformDirsABC) -> Path:
+    if isinstance(base, Unix):
+        return Path("/etc/ayon-async")
+    from platformdirs.windows import Windows  # with ctypes: others need neither
+
+    if isinstance(base, Windows):
+        return base.site_data_path / "ayon-async"
+    return Path("/Library/Application Support/ayon-async")
 
 
 # --- the store ------------------------------------------------------------------------------------------------------

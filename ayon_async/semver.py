@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import semantic_version
+if TYPE_CHECKING:
+    import semantic_version
 
 _NUMBERS = re.compile(r"(\d+)", re.ASCII)
 
@@ -24,6 +25,8 @@ def parse(version: str) -> semantic_version.Version | None:
     >>> [parse(version) for version in ("1.0", "v2", "1.2.3.dev1", "01.2.3")]
     [None, None, None, None]
     """
+    import semantic_version  # a run that has nothing to do compares no versions
+
     try:
         parsed = semantic_version.Version(version)
     except ValueError:

@@ -15,12 +15,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ayon_async import fs
 from ayon_async.item import Item
 from ayon_async.limits import Limits
 from ayon_async.report import Kind
-from ayon_async.store import ground, guard, index, nearby, processes, staging, tidy, verify
+from ayon_async.store import ground, guard, index, nearby, processes, staging, tidy
 from ayon_async.store.ground import on_disk
 from ayon_async.store.guard import Need, Room
 from ayon_async.store.held import Held, held
@@ -37,8 +38,10 @@ from ayon_async.store.record import (
     write_records,
     write_validator,
 )
-from ayon_async.store.verify import Checked
 from ayon_async.threads import in_thread
+
+if TYPE_CHECKING:
+    from ayon_async.store import verify
 
 __all__ = ["File", "Found", "Held", "Need", "Progress", "Record", "Store", "now"]
 
@@ -138,7 +141,9 @@ class Store:
         """
         return await on_disk(self._roots["addon"], lambda: installed(self._roots.values()))
 
-    async def verify(self, *, quick: bool = False, progress: verify.Watcher | None = None) -> tuple[Checked, ...]:
+    async def verify(
+        self, *, quick: bool = False, progress: verify.Watcher | None = None
+    ) -> tuple[verify.Checked, ...]:
         """Compare everything that was installed with its inventory; changes nothing.
 
         Args:
@@ -148,6 +153,8 @@ class Store:
         Raises:
             StoreError: The store can't be read.
         """
+        from ayon_async.store import verify  # with what it needs it is a tenth of a run that has nothing to do
+
         entries, stop = await self.installed(), threading.Event()
         tell = asyncio.get_running_loop().call_soon_threadsafe
 
@@ -155,7 +162,7 @@ class Store:
             if progress is not None:
                 tell(progress, state)
 
-        def work() -> tuple[Checked, ...]:
+        def work() -> tuple[verify.Checked, ...]:
             return verify.verify(entries, quick=quick, on_progress=told, stop=stop)
 
         return await in_thread(work, stop=stop)

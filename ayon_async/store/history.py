@@ -7,7 +7,6 @@ something new. Two machines that share a store and write at once lose one of two
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 from collections.abc import Iterable
@@ -121,6 +120,8 @@ class Key(msgspec.Struct, frozen=True):
 
 
 def _user() -> str | None:
+    import getpass  # only who writes a line needs it
+
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):  # what it raises where nobody has a name, by platform and version

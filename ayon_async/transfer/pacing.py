@@ -34,9 +34,9 @@ _LINE_UP = 0.03
 class Climb:
     """How many connections pay: more as long as each one added brings at least half of an average one's share.
 
-    One more at first, then twice as many as the last time: where each connection is slow by itself, as behind a server
-    that caps them, one at a time would take longer than many a download. Pure: it is told what was measured and answers
-    with a number, never below 1 nor above `most`.
+    One more at first, or two where sixteen are allowed, then twice as many as the last time: where each connection is
+    slow by itself, as behind a server that caps them, one at a time would take longer than many a download. Pure: it
+    is told what was measured and answers with a number, never below 1 nor above `most`.
 
     >>> climb = Climb(8)
     >>> climb.allowed
@@ -48,6 +48,7 @@ class Climb:
     def __init__(self, most: int) -> None:
         self.most = max(1, most)
         self.allowed = min(FIRST, self.most)
+        self._step = max(1, self.most // 8)
         self._before: float | None = None
         self._doubted = False
         self._added = 0
@@ -64,7 +65,7 @@ class Climb:
         elif self._rest > 0:
             self._rest -= 1
         elif self._before is None:
-            self._add(1, speed)
+            self._add(min(self._step, self.allowed), speed)
         elif speed >= self._before * (1 + 0.5 * self._added / (self.allowed - self._added)):
             self._flat = 0
             self._add(2 * self._added, speed)
@@ -73,7 +74,7 @@ class Climb:
         else:
             # Flat twice: the last ones added brought nothing. Of several perhaps the first did.
             self.allowed -= self._added
-            self._rest = min(_PATIENCE, 1 << self._flat) if self._added == 1 else 0
+            self._rest = min(_PATIENCE, 1 << self._flat) if self._added <= self._step else 0
             self._flat += 1
             self._compare_with(None)
         return self.allowed

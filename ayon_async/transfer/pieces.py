@@ -11,7 +11,7 @@ _SMALLEST_SHARE = 1 << 20
 """Bytes to ask for at once where there is more than a few times that."""
 _WORTH_SECONDS = 0.4
 """Work that another connection should take over from an archive's first one, which was asked for all of it."""
-_STUCK_SECONDS = 3.0
+_STUCK_SECONDS = 0.6
 """Work that another connection should take over from one that was asked for a share, and would be asked for twice."""
 _PART_FOR_DIRECTORY = 128
 """A zip ends with its table of contents, without which nothing can be unpacked: this part of it comes early."""
@@ -99,5 +99,6 @@ class Pieces:
 def _second_half(piece: Piece) -> tuple[int, int] | None:
     if piece.end is None or piece.seconds_left < (_WORTH_SECONDS if piece.is_open else _STUCK_SECONDS):
         return None
-    middle = piece.end - (piece.end - piece.position) // 2
-    return (middle, piece.end) if piece.end - middle >= _SMALLEST else None
+    rest = piece.end - piece.position
+    middle = piece.end - max(_SMALLEST, rest // 2)
+    return (middle, piece.end) if middle - piece.position >= _SMALLEST // 4 else None
