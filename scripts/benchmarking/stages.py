@@ -13,6 +13,7 @@ import mmap
 import os
 import socket
 import sys
+import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -25,10 +26,11 @@ from isal import igzip_lib, isal_zlib
 from ayon_async import AyonServer
 from ayon_async.checksum import Checksum
 from ayon_async.item import Item
+from ayon_async.limits import Limits
 from ayon_async.locate import Archive, Source
 from ayon_async.progress import Ledger
 from ayon_async.transfer import Part, Transfers
-from ayon_async.unpack import unpack
+from ayon_async.unpack.workers import Workers
 
 _CHUNK = 1 << 20
 
@@ -70,14 +72,19 @@ async def download(tasks: list[Task], folder: Path, jobs: int) -> tuple[float, f
 
 
 def unpack_all(tasks: list[Task], folder: Path) -> tuple[float, float]:
-    """All archives into folders, two at once."""
+    """All archives into folders, as a sync of so many does it: two processes, asked by two threads."""
+    never, limits = threading.Event(), Limits()
 
     def one(task: Task) -> None:
+        name = task.path.name
         with task.path.open("rb") as file:
-            unpack(file, folder / task.path.name, name=task.path.name)
+            workers.unpack(
+                file, task.path, folder / name, name=name, limits=limits, on_progress=lambda _: None, stop=never,
+                group_writable=False, helpers=pool,
+            )  # fmt: skip
 
     wall, cpu = time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(2) as pool:
+    with Workers(2, background=False) as workers, ThreadPoolExecutor(2) as pool:
         for _ in pool.map(one, tasks):
             pass
     return time.perf_counter() - wall, time.process_time() - cpu
