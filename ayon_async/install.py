@@ -37,8 +37,9 @@ from ayon_async.unpack import Unpacked, unpack
 from ayon_async.unpack.workers import Workers
 from ayon_async.urls import redact
 
-_AT_ONCE = 64
-"""Items that are worked on at once: more than connections and threads keep busy, also while some wait for others."""
+_AT_ONCE = 40
+"""Items that are worked on at once: more than connections and threads keep busy, also while some wait for others. Each
+has three or four open files, and macOS gives a program with windows 256."""
 _WORTH_PROCESSES = 64 << 20
 """Bytes of a run's archives that are worth starting processes for: that costs as much as unpacking 10 MB."""
 _WORTH_A_PROCESS = 256 << 10
@@ -163,7 +164,9 @@ class Installer:
                 assert staged is not None, "there is nothing that it could be the same as"
                 await on_disk(self.store.root(item.kind), functools.partial(self._remember, job, staged))
                 await self.store.discard(staged)
-            held = (await self.store.held([item]))[item]
+            held = (await self.store.held([item])).get(item)
+            if held is None:
+                raise StoreError(f"{item.label} was removed while it was looked at.", "Sync again.")
             entry.end(replace(up_to_date(item, held), bytes_downloaded=entry.received, seconds=entry.seconds))
         except (ItemError, AccessDenied) as error:
             entry.end(replace(item.failed(error), bytes_downloaded=entry.received, seconds=entry.seconds))

@@ -17,6 +17,8 @@ from ayon_async.devserver import DevServer
 from ayon_async.devserver.faults import Busy, Drop, IgnoresRange, Link, NewETag, Slow, WrongContentRange
 from ayon_async.progress import Snapshot
 from ayon_async.transfer.pacing import Climb, Pacer, Throttle
+from ayon_async.transfer.part import Part
+from ayon_async.transfer.pieces import Pieces
 from ayon_async.transfer.ranges import Ranges
 from forward_proxy import forward_proxy
 from transfer_bench import MAYA, archive, assert_right, downloads, offering, path_of, run, until
@@ -60,6 +62,37 @@ def test_what_is_missing_and_what_is_there_are_all(spans: list[tuple[int, int]],
 def test_what_is_no_range_is_refused(span: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="no range"):
         Ranges.of([span])
+
+
+# --- what a further connection takes over -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rest", "speed", "taken"),
+    [
+        (2048, 400, 1024),  # in KiB, and KiB a second: the second half, ...
+        (400, 100, 256),  # ... but no less than what is worth a connection, ...
+        (320, 100, 256),
+        (319, 100, 0),  # ... where the other one keeps something to do too, ...
+        (2048, 4000, 0),  # ... and only where it lasts long enough.
+        (400, 1000, 0),
+    ],
+)
+def test_what_is_taken_over_from_a_slow_connection(tmp_path: Path, rest: int, speed: int, taken: int) -> None:
+    part = Part(tmp_path / "archive.part", {"sha256"})
+    part.size = 8192 * 1024
+    pieces = Pieces(part, 8)
+    piece = pieces.take_first(split=False)
+    assert piece.end == part.size
+    piece.position = piece.end - rest * 1024
+    piece.since = time.monotonic() - (piece.position - piece.start) / 1024 / speed
+    assert pieces.largest_rest() == taken * 1024
+    if taken:
+        other = pieces.take_over()
+        assert other.start == piece.end == part.size - taken * 1024
+        assert other.end is not None
+        assert 256 * 1024 <= other.end - other.start <= taken * 1024
+    part.close()
 
 
 # --- how many connections -------------------------------------------------------------------------------------------
@@ -257,9 +290,9 @@ async def test_a_split_that_breaks_costs_nothing(tmp_path: Path) -> None:
 
 
 async def test_small_rests_are_not_split(tmp_path: Path) -> None:
-    content = archive("maya", 500_000)
+    content = archive("maya", 320_000)
     async with DevServer(offering({"maya": content})) as dev:
-        dev.faults.add(MAYA, Slow(500_000))
+        dev.faults.add(MAYA, Slow(250_000))
         assert_right(await run(dev, tmp_path, jobs=8), tmp_path, {"maya": content})
         assert len(downloads(dev)) == 1
 

@@ -13,6 +13,8 @@ _WORTH_SECONDS = 0.4
 """Work that another connection should take over from an archive's first one, which was asked for all of it."""
 _STUCK_SECONDS = 0.6
 """Work that another connection should take over from one that was asked for a share, and would be asked for twice."""
+_WORTH_STAYING = 64 * 1024
+"""Bytes that a connection of which something is taken over has to have left itself."""
 _PART_FOR_DIRECTORY = 128
 """A zip ends with its table of contents, without which nothing can be unpacked: this part of it comes early."""
 
@@ -97,8 +99,8 @@ class Pieces:
 
 
 def _second_half(piece: Piece) -> tuple[int, int] | None:
+    """What can be taken over: half of the rest, but at the least what is worth a connection."""
     if piece.end is None or piece.seconds_left < (_WORTH_SECONDS if piece.is_open else _STUCK_SECONDS):
         return None
-    rest = piece.end - piece.position
-    middle = piece.end - max(_SMALLEST, rest // 2)
-    return (middle, piece.end) if middle - piece.position >= _SMALLEST // 4 else None
+    middle = piece.end - max(_SMALLEST, (piece.end - piece.position) // 2)
+    return (middle, piece.end) if middle - piece.position >= _WORTH_STAYING else None

@@ -77,8 +77,10 @@ def stage(name: str, called: str, jobs: int = 8) -> Contestant:
         lines = [f"{one.sha256}\t{site.url(one)}\t{site.path(one)}\n" for one in site.archives]
         command = [sys.executable, "-m", "benchmarking.stages", name, str(folder), str(jobs)]
         cost, said = run(command, inside=site.network.at_client, env=ENVIRONMENT, cwd=SCRIPTS, feed="".join(lines))
-        more = {} if name == "bound" else {"process_cpu": cost.cpu}  # the bound is a sum, not what its process used
-        return replace(cost, **json.loads(said), more=more)
+        told = json.loads(said)
+        if name != "bound":  # which is a sum, not what its process used
+            told["more"] = {"process_cpu": cost.cpu}
+        return replace(cost, **told)
 
     return Contestant(called, work)
 
