@@ -11,7 +11,7 @@ _SMALLEST_SHARE = 1 << 20
 """Bytes to ask for at once where there is more than a few times that."""
 _WORTH_SECONDS = 0.4
 """Work that another connection should take over from an archive's first one, which was asked for all of it."""
-_STUCK_SECONDS = 0.6
+_STUCK_SECONDS = 3.0
 """Work that another connection should take over from one that was asked for a share, and would be asked for twice."""
 _WORTH_STAYING = 64 * 1024
 """Bytes that a connection of which something is taken over has to have left itself."""
