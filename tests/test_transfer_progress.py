@@ -176,7 +176,7 @@ async def test_several_connections_are_not_counted_twice(tmp_path: Path) -> None
     check(watcher)
     for state in watcher.of("maya"):
         if state.phase is Phase.DOWNLOADING:
-            assert state.bytes_done < len(content)
+            assert state.bytes_done < len(content) or state.received >= len(content)
 
 
 async def test_of_many_items_no_end_is_dropped(tmp_path: Path) -> None:

@@ -78,11 +78,19 @@ async def test_an_expired_token_is_asked_for_once_and_takes_nobody_s_keyboard(tm
             return bool(await manager.keys("get_desktop"))
 
         await manager.until(is_managed, "a window manager")
-        await start("trayer", "--edge", "top")
+        panel = await start("trayer", "--edge", "top")
+
+        async def is_there() -> bool:
+            return bool(await panel.keys("search", "--class", "trayer"))
+
+        await panel.until(is_there, "a panel")
         work = await start(sys.executable, "-c", WORK)
 
         async def is_at_work() -> bool:
-            return await work.has_keyboard("Somebody's work")
+            if await work.has_keyboard("Somebody's work"):
+                return True
+            await work.keys("search", "--onlyvisible", "--name", "Somebody's work", "windowactivate")  # as a click does
+            return False
 
         await work.until(is_at_work, "a window that has the keyboard")
 
