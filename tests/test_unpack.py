@@ -18,6 +18,7 @@ import tracemalloc
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import pytest
 import typer
 
 from ayon_async import deflate, fs
+from ayon_async.devserver import noise, zip_bytes
 from ayon_async.errors import StoreError, StoreFull
 from ayon_async.unpack import Link, Member, Stopped, unpack
 from unpack_samples import (
@@ -542,3 +544,19 @@ def test_two_archives_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert [read_tree(tmp_path / str(n)) for n in range(2)] == trees
+
+
+@pytest.mark.parametrize(("size", "helps"), [(4_000, 0), (40_000, 1)])
+def test_another_thread_helps_only_where_members_are_worth_it(destination: Path, size: int, helps: int) -> None:
+    asked = []
+
+    class Counting(ThreadPoolExecutor):
+        def submit(self, *arguments: Any, **named: Any) -> Future[Any]:
+            asked.append(arguments)
+            return super().submit(*arguments, **named)
+
+    content = zip_bytes({f"folder/{number}.bin": noise(size, str(number)) for number in range(12_000_000 // size)})
+    with Counting(1) as helpers:
+        unpacked = unpack(io.BytesIO(content), destination, name=LABEL, helpers=helpers)
+    assert len(asked) == helps
+    assert len(unpacked.members) == len(list(destination.rglob("*.bin"))) == 12_000_000 // size
