@@ -6,12 +6,10 @@ import asyncio
 import functools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -24,17 +22,17 @@ from ayon_async.item import Item
 from ayon_async.locate import Job
 from ayon_async.plan import up_to_date
 from ayon_async.progress import Entry, Ledger, Phase
-from ayon_async.report import Verification
 from ayon_async.server import AyonServer
-from ayon_async.store import File, Found, Held, Progress, Record, Store, now
+from ayon_async.store import Found, Held, Progress, Record, Store, now
 from ayon_async.store.copying import copy_item
 from ayon_async.store.ground import on_disk
 from ayon_async.store.lease import Lease
 from ayon_async.store.record import Inventory, read_inventory
 from ayon_async.threads import in_thread
-from ayon_async.transfer import Arrival, Fetched, Transfers, remove_part
-from ayon_async.unpack import Unpacked, unpack
+from ayon_async.transfer import Arrival, Transfers, remove_part
+from ayon_async.unpack import Unpacked
 from ayon_async.unpack.workers import Workers
+from ayon_async.unpacking import Unpacker, teller, timestamp
 from ayon_async.urls import redact
 
 _AT_ONCE = 40
@@ -42,8 +40,6 @@ _AT_ONCE = 40
 has three or four open files, and macOS gives a program with windows 256."""
 _WORTH_PROCESSES = 64 << 20
 """Bytes of a run's archives that are worth starting processes for: that costs as much as unpacking 10 MB."""
-_WORTH_A_PROCESS = 256 << 10
-"""Bytes of an archive that goes to one: a smaller one is unpacked before it is told of."""
 
 
 @asynccontextmanager
@@ -77,19 +73,8 @@ async def installing(
             if workers is not None:
                 unpackers.submit(workers.start, effort.unpacking)
             with effort.throttling(transfers.limit):
-                yield Installer(
-                    server.url,
-                    store,
-                    transfers,
-                    workers,
-                    unpackers,
-                    early,
-                    turns,
-                    asyncio.Lock(),
-                    effort,
-                    ledger,
-                    refresh,
-                )
+                unpacker = Unpacker(server.url, store, workers, unpackers, early, effort)
+                yield Installer(server.url, store, transfers, unpacker, turns, asyncio.Lock(), effort, ledger, refresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +85,9 @@ class Installer:
         server: URL of the AYON server that names them.
         store: Where they go.
         transfers: Who brings their archives.
-        workers: Processes for unpacking what is large; None where it is not worth starting them.
-        unpackers: Threads for unpacking, apart from those that write: neither waits for the other.
+        unpacker: Who fills staged folders.
         turns: Who may hold an item's lease: thousands at once would need as many open files.
         preparing: Who may make the store's folders: one does it for all.
-        early: The thread for what is unpacked while it arrives, which waits most of the time.
         effort: How much of the machine it takes.
         ledger: Who is told.
         refresh: Whether an archive is right although another one was seen first under the same version.
@@ -113,9 +96,7 @@ class Installer:
     server: str
     store: Store
     transfers: Transfers
-    workers: Workers | None
-    unpackers: Executor
-    early: Executor
+    unpacker: Unpacker
     turns: asyncio.Semaphore
     preparing: asyncio.Lock
     effort: Effort
@@ -222,7 +203,7 @@ class Installer:
     async def _copy(self, job: Job, near: Held, entry: Entry) -> Path | None:
         """A complete staged folder, copied from another store; None where that is not what its record says."""
         item, begun = job.item, now()
-        staged, stop, told = self.store.staging(item), threading.Event(), _teller(entry)
+        staged, stop, told = self.store.staging(item), threading.Event(), teller(entry)
         store = near.path.parent.parent
         entry.set(source=str(store))
         entry.have(job.archive.expected or 0)
@@ -240,12 +221,12 @@ class Installer:
         try:
             async with self.effort.unpacking_turn():
                 entry.set(phase=Phase.UNPACKING)
-                inventory = await in_thread(work, executor=self.unpackers, stop=stop)
+                inventory = await in_thread(work, executor=self.unpacker.threads, stop=stop)
         except (ItemError, ValueError) as error:
             entry.set(reason=str(error), unpacked=0.0)
             entry.have(0)
             return None
-        record = msgspec.structs.replace(near.record, source=str(store), installed=_timestamp())
+        record = msgspec.structs.replace(near.record, source=str(store), installed=timestamp())
         await in_thread(self.store.seal, item, staged, record, inventory.files, begun)
         return staged
 
@@ -264,12 +245,12 @@ class Installer:
             None where the archive is the one that this was unpacked from.
         """
         item, begun, pieced = job.item, now(), False
-        staged, told = self.store.staging(item), _teller(entry)
+        staged, told = self.store.staging(item), teller(entry)
 
         def work(arrival: Arrival, stop: threading.Event) -> Unpacked:
-            return self._unpack_file(item, arrival.file, staged, told, stop, arrival)
+            return self.unpacker.unpack_file(item, arrival.file, staged, told, stop, arrival)
 
-        async with Ahead(work, functools.partial(self.store.discard, staged), self.early) as ahead:
+        async with Ahead(work, functools.partial(self.store.discard, staged), self.unpacker.early) as ahead:
             on_arrival = ahead.begin if held is None and self.effort.is_full else None
             try:
                 async with acquired(job, self.transfers, self.store, entry, on_arrival=on_arrival) as fetched:
@@ -280,7 +261,8 @@ class Installer:
                             held, validator.etag if validator else None, validator.modified if validator else None
                         )
                         return None
-                    return await self._unpack(job, fetched, staged, begun, entry, ahead)
+                    await self.unpacker.stage(job, fetched, staged, begun, entry, ahead)
+                    return staged
             except ArchiveError as error:
                 if not pieced:
                     raise
@@ -288,121 +270,11 @@ class Installer:
                 entry.set(reason=error.message, unpacked=0.0)
                 entry.have(0)
             async with acquired(job, self.transfers, self.store, entry, whole=True) as fetched:
-                return await self._unpack(job, fetched, staged, begun, entry, ahead)
-
-    async def _unpack(self, job: Job, fetched: Fetched, staged: Path, begun: str, entry: Entry, ahead: Ahead) -> Path:
-        item, pin, stop = job.item, job.pin, threading.Event()
-        if pin is not None and fetched.sha256.digest != pin.sha256:
-            raise pin.mismatch(f"What {redact(fetched.source.location)} gave", fetched.sha256.digest)
-        entry.set(phase=Phase.UNPACKING)
-        told = _teller(entry)
-
-        def seal(unpacked: Unpacked) -> None:
-            files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
-            self.store.seal(item, staged, _record(job, fetched, unpacked, self.server), files, begun)
-
-        def unpack_and_seal() -> None:
-            seal(self._unpack_fetched(item, fetched, staged, told, stop))
-
-        try:
-            unpacked = await ahead.take()
-            if unpacked is not None:
-                await in_thread(seal, unpacked)
-            else:
-                entry.set(phase=Phase.QUEUED)
-                async with self.effort.unpacking_turn():
-                    entry.set(phase=Phase.UNPACKING)
-                    await in_thread(unpack_and_seal, executor=self.unpackers, stop=stop)
-        except BaseException:
-            # Also where it was ended between the two: without its records it is worth nothing.
-            await self.store.discard(staged)
-            raise
-        return staged
-
-    def _unpack_fetched(
-        self, item: Item, fetched: Fetched, staged: Path, told: Callable[[float], None], stop: threading.Event
-    ) -> Unpacked:
-        if self.workers is None or fetched.size < _WORTH_A_PROCESS:
-            return self._unpack_file(item, fetched.part.file, staged, told, stop)
-        return self.workers.unpack(
-            fetched.part.file,
-            fetched.part.path,
-            staged,
-            name=item.label,
-            limits=self.store.limits,
-            on_progress=told,
-            stop=stop,
-            group_writable=self.store.group_writable,
-            helpers=self.unpackers if self.effort.is_full else None,
-        )
-
-    def _unpack_file(
-        self,
-        item: Item,
-        archive: BinaryIO,
-        staged: Path,
-        told: Callable[[float], None],
-        stop: threading.Event,
-        arrival: Arrival | None = None,
-    ) -> Unpacked:
-        return unpack(
-            archive,
-            staged,
-            name=item.label,
-            limits=self.store.limits,
-            on_progress=told,
-            stop=stop,
-            group_writable=self.store.group_writable,
-            helpers=self.unpackers if self.effort.is_full else None,
-            arrival=arrival,
-        )
-
-
-def _teller(entry: Entry) -> Callable[[float], None]:
-    """What a thread calls to tell which share is unpacked; of no interest while the archive still arrives."""
-    tell = asyncio.get_running_loop().call_soon_threadsafe
-
-    def note(share: float) -> None:
-        if entry.state.phase is Phase.UNPACKING:
-            entry.set(unpacked=share)
-
-    def told(share: float) -> None:
-        tell(note, share)
-
-    return told
-
-
-def _timestamp() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+                await self.unpacker.stage(job, fetched, staged, begun, entry, ahead)
+                return staged
 
 
 def _is_right(held: Held, job: Job, replaces: Held | None) -> bool:
     """Whether what is on disk is what is wanted: not what has to give way, and not other bytes than a lock's."""
     other_bytes = job.pin is not None and job.pin.by == "lock" and job.pin.sha256 != held.record.sha256
     return held != replaces and not other_bytes
-
-
-def _record(job: Job, fetched: Fetched, unpacked: Unpacked, server: str) -> Record:
-    item, source, validator = job.item, fetched.source, fetched.validator
-    attested = source.checksum if source.pin is None else None
-    verified: list[Verification] = ["checksum"] if attested else []
-    if job.pin is not None:
-        verified.append(job.pin.by)
-    if unpacked.content_checked:
-        verified.append("archive")
-    return Record(
-        name=item.name,
-        version=item.version,
-        server=server,
-        source=redact(source.location),
-        source_info=dict(source.info),
-        size=fetched.size,
-        sha256=fetched.sha256.digest,
-        checksum=attested.digest if attested else None,
-        checksum_algorithm=attested.algorithm if attested else None,
-        verified_by=tuple(verified),
-        installed=_timestamp(),
-        etag=validator.etag if validator else None,
-        modified=validator.modified if validator else None,
-        links=tuple((link.path, link.target) for link in unpacked.links),
-    )

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ayon_async import Store, install, sync
+from ayon_async import Store, sync, unpacking
 from ayon_async.devserver import DevServer, client_zip
 from ayon_async.unpack import unpack
 from cli_machine import Ended, Machine
@@ -235,7 +235,7 @@ async def test_archive_is_unpacked_from_the_file_that_was_hashed(
             path.write_bytes(evil)
         return unpack(archive, *arguments, **more)
 
-    monkeypatch.setattr(install, "unpack", exchanged)
+    monkeypatch.setattr(unpacking, "unpack", exchanged)
     async with signed_in(server) as client:
         assert (await sync(client, Store.at(tmp_path))).ok
     assert (tmp_path / "addons/core_1.0.0/ayon_core/version.py").read_text() == '__version__ = "1.0.0"\n'

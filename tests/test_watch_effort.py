@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ayon_async import Phase, Snapshot, install
+from ayon_async import Phase, Snapshot, unpacking
 from ayon_async.devserver import DevServer
 from ayon_async.effort import Effort
 from ayon_async.transfer.pacing import Throttle
@@ -33,7 +33,7 @@ class Recorded:
         self.nice: Counter[int] = Counter()
         self._now = 0
         self._lock = threading.Lock()
-        monkeypatch.setattr(install, "unpack", self._record)
+        monkeypatch.setattr(unpacking, "unpack", self._record)
 
     def _record(self, *arguments: Any, **how: Any) -> Any:
         with self._lock:

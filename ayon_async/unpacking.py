@@ -1,0 +1,173 @@
+"""From an archive that is here and verified to a sealed staged folder, in a thread, a process or ahead of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from ayon_async.ahead import Ahead
+from ayon_async.effort import Effort
+from ayon_async.item import Item
+from ayon_async.locate import Job
+from ayon_async.progress import Entry, Phase
+from ayon_async.report import Verification
+from ayon_async.store import File, Record, Store
+from ayon_async.threads import in_thread
+from ayon_async.transfer import Arrival, Fetched
+from ayon_async.unpack import Unpacked, unpack
+from ayon_async.unpack.workers import Workers
+from ayon_async.urls import redact
+
+_WORTH_A_PROCESS = 256 << 10
+"""Bytes of an archive that goes to one: a smaller one is unpacked before it is told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacker:
+    """Fills staged folders.
+
+    Attributes:
+        server: URL of the AYON server that names the items.
+        store: Where they go.
+        workers: Processes for what is large; None where it is not worth starting them.
+        threads: Apart from those that write: neither waits for the other.
+        early: The thread for what is unpacked while it arrives, which waits most of the time.
+        effort: How much of the machine it takes.
+    """
+
+    server: str
+    store: Store
+    workers: Workers | None
+    threads: Executor
+    early: Executor
+    effort: Effort
+
+    async def stage(self, job: Job, fetched: Fetched, staged: Path, begun: str, entry: Entry, ahead: Ahead) -> None:
+        """Fill a staged folder and seal it, with the effort's leave; where anything is raised it is gone.
+
+        Args:
+            begun: When the work on the item began, as the launcher writes it.
+            ahead: What may have unpacked it already.
+
+        Raises:
+            ItemError: The archive is refused, or the folder can't be written.
+        """
+        if job.pin is not None and fetched.sha256.digest != job.pin.sha256:
+            raise job.pin.mismatch(f"What {redact(fetched.source.location)} gave", fetched.sha256.digest)
+        entry.set(phase=Phase.UNPACKING)
+        told, stop = teller(entry), threading.Event()
+
+        def seal(unpacked: Unpacked) -> None:
+            files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
+            self.store.seal(job.item, staged, _record(job, fetched, unpacked, self.server), files, begun)
+
+        def unpack_and_seal() -> None:
+            seal(self._unpack(job.item, fetched, staged, told, stop))
+
+        try:
+            unpacked = await ahead.take()
+            if unpacked is not None:
+                await in_thread(seal, unpacked)
+            else:
+                entry.set(phase=Phase.QUEUED)
+                async with self.effort.unpacking_turn():
+                    entry.set(phase=Phase.UNPACKING)
+                    await in_thread(unpack_and_seal, executor=self.threads, stop=stop)
+        except BaseException:
+            # Also where it was ended between the two: without its records it is worth nothing.
+            await self.store.discard(staged)
+            raise
+
+    def unpack_file(
+        self,
+        item: Item,
+        archive: BinaryIO,
+        staged: Path,
+        told: Callable[[float], None],
+        stop: threading.Event,
+        arrival: Arrival | None = None,
+    ) -> Unpacked:
+        """Fill a staged folder in this thread, and one more where one is free; see `unpack`.
+
+        Args:
+            told: Called with the share that is done.
+        """
+        return unpack(
+            archive,
+            staged,
+            name=item.label,
+            limits=self.store.limits,
+            on_progress=told,
+            stop=stop,
+            group_writable=self.store.group_writable,
+            helpers=self.threads if self.effort.is_full else None,
+            arrival=arrival,
+        )
+
+    def _unpack(
+        self, item: Item, fetched: Fetched, staged: Path, told: Callable[[float], None], stop: threading.Event
+    ) -> Unpacked:
+        if self.workers is None or fetched.size < _WORTH_A_PROCESS:
+            return self.unpack_file(item, fetched.part.file, staged, told, stop)
+        return self.workers.unpack(
+            fetched.part.file,
+            fetched.part.path,
+            staged,
+            name=item.label,
+            limits=self.store.limits,
+            on_progress=told,
+            stop=stop,
+            group_writable=self.store.group_writable,
+            helpers=self.threads if self.effort.is_full else None,
+        )
+
+
+def teller(entry: Entry) -> Callable[[float], None]:
+    """What a thread calls to tell which share is unpacked; of no interest while the archive still arrives."""
+    tell = asyncio.get_running_loop().call_soon_threadsafe
+
+    def note(share: float) -> None:
+        if entry.state.phase is Phase.UNPACKING:
+            entry.set(unpacked=share)
+
+    def told(share: float) -> None:
+        tell(note, share)
+
+    return told
+
+
+def timestamp() -> str:
+    """The time as records have it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _record(job: Job, fetched: Fetched, unpacked: Unpacked, server: str) -> Record:
+    item, source, validator = job.item, fetched.source, fetched.validator
+    attested = source.checksum if source.pin is None else None
+    verified: list[Verification] = ["checksum"] if attested else []
+    if job.pin is not None:
+        verified.append(job.pin.by)
+    if unpacked.content_checked:
+        verified.append("archive")
+    return Record(
+        name=item.name,
+        version=item.version,
+        server=server,
+        source=redact(source.location),
+        source_info=dict(source.info),
+        size=fetched.size,
+        sha256=fetched.sha256.digest,
+        checksum=attested.digest if attested else None,
+        checksum_algorithm=attested.algorithm if attested else None,
+        verified_by=tuple(verified),
+        installed=timestamp(),
+        etag=validator.etag if validator else None,
+        modified=validator.modified if validator else None,
+        links=tuple((link.path, link.target) for link in unpacked.links),
+    )
