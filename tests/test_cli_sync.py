@@ -51,6 +51,15 @@ def machine(tmp_path: Path, server: DevServer) -> Machine:
     return Machine(tmp_path, server.url)
 
 
+async def test_a_wait_before_the_start_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits may not know what the machine's file says."""
+    monkeypatch.setattr("random.uniform", lambda least, most: most)
+    assert (await machine.call("sync", "--start-jitter", "1s")).err.startswith(
+        "Waiting 1 s before the start (start_jitter).\n"
+    )
+    assert "start_jitter" not in (await machine.call("sync", "--start-jitter", "0.1s")).err
+
+
 async def test_result_on_stdout_and_a_line_for_each_item_on_stderr(machine: Machine) -> None:
     done = await machine.call("sync")
     assert done.code == 0

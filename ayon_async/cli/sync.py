@@ -82,7 +82,10 @@ async def synchronize(setup: Setup, *, dry_run: bool = False, refresh: bool = Fa
         return await how(setup.server(), setup.store, setup.settings.choice, offline=True)
 
     async def work(watch: Watcher) -> SyncReport:
-        await asyncio.sleep(random.uniform(0, setup.settings.start_jitter))
+        seconds = random.uniform(0, setup.settings.start_jitter)
+        if seconds >= 1:  # whoever sits before it may not know what the machine's file says
+            setup.output.note(f"Waiting {seconds:.0f} s before the start (start_jitter).")
+        await asyncio.sleep(seconds)
         async with setup.open_server() as server:
             return await how(
                 server,
