@@ -15,7 +15,6 @@ import shutil
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -234,7 +233,7 @@ def _give_name(temporary: Path, path: Path) -> None:
 
 def temporary_name(path: Path) -> Path:
     """Where to write what is to become this file; a name of its own each time."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    return path.with_name(f".{path.name}.{os.urandom(16).hex()}.tmp")
 
 
 def find_temporaries(folder: Path) -> list[Path]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ayon_async import fs
 from ayon_async.errors import AyonAsyncError, StoreError, StoreFull
@@ -22,10 +21,11 @@ from ayon_async.unpack.folder import Folder
 from ayon_async.unpack.result import Link, Member, Unpacked
 from ayon_async.unpack.source import Arrival, Meter, Source, Stop
 from ayon_async.unpack.stream import COMPRESSIONS
-from ayon_async.unpack.tar import unpack_tar
-from ayon_async.unpack.tar_header import BLOCK, is_tar
 from ayon_async.unpack.zip import Team, help_unpack_zip, unpack_zip
 from ayon_async.unpack.zip_directory import has_end_record
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 __all__ = ["Limits", "Link", "Member", "Stop", "Stopped", "UnpackError", "Unpacked", "help_unpack", "unpack"]
 
@@ -38,6 +38,7 @@ _UNSUPPORTED = (
     (b"\x1f\x9d", "a compress file"),
     (b"PK\7\x08", "one part of a zip in several parts"),
 )
+_HEAD = 512  # bytes: a tar's first block
 _WEB_PAGE = (b"<!doctype html", b"<html")
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -132,9 +133,12 @@ def help_unpack(
 def _unpack(
     source: Source, folder: Folder, budget: Budget, meter: Meter, helpers: Executor | None, team: Team | None
 ) -> Unpacked:
-    head = source.read_some(0, BLOCK)
+    head = source.read_some(0, _HEAD)
     if head.startswith(_ZIP):
         return unpack_zip(source, folder, budget, meter, helpers, team)
+    from ayon_async.unpack.tar import unpack_tar  # most archives are zips, and each process begins with its imports
+    from ayon_async.unpack.tar_header import is_tar
+
     for compression in COMPRESSIONS:
         if head.startswith(compression.magic):
             return unpack_tar(source, compression, folder, budget, meter)

@@ -81,13 +81,13 @@ class Folder:
                 fs.make_folder(folder, self._folder_mode)
             except FileExistsError:
                 raise self._collision(path) from None
-            self._give_mode(Path(folder))
+            self._give_mode(folder)
             self._made.add(path)
 
-    def _give_mode(self, folder: Path) -> None:
+    def _give_mode(self, folder: fs.StrPath) -> None:
         """Give a new folder the bits that were withheld."""
         if self.withheld & self._folder_mode:  # a set-group bit that it inherits has to stay
-            fs.set_mode(folder, stat.S_IMODE(folder.stat().st_mode) | self._folder_mode)
+            fs.set_mode(folder, stat.S_IMODE(Path(folder).stat().st_mode) | self._folder_mode)
 
     def create(self, path: str, *, executable: bool) -> int:
         """Create a file and the folders that it lies in; returns its descriptor.

@@ -12,8 +12,7 @@ from __future__ import annotations
 import bisect
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future, wait
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ayon_async import deflate
 from ayon_async.unpack import errors
@@ -25,6 +24,9 @@ from ayon_async.unpack.result import Member, Unpacked
 from ayon_async.unpack.source import MIB, Meter, Source
 from ayon_async.unpack.zip_directory import Entry, read_directory
 from ayon_async.unpack.zip_members import AT_ONCE, HEADER, Reader, Span
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 _LONGEST_TARGET = 4096  # bytes of a link's target
 _WORTH_HELP = 8  # batches: a smaller archive is unpacked before another thread has begun
@@ -130,10 +132,10 @@ class _Work:
                 self._unpack_next(reader)
         finally:
             self._end()
-            started = [future for future in helping if not future.cancel()]
-            wait(started)
-        for future in started:
-            future.result()
+            failures = [future.exception() for future in helping if not future.cancel()]
+        for failure in failures:
+            if failure is not None:
+                raise failure
 
     def run_in(self, team: Team) -> None:
         """Unpack what the team leaves to us."""

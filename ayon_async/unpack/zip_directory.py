@@ -42,6 +42,8 @@ class Entry(NamedTuple):
         raw_name: The bytes that its local header has to repeat.
         flags, method, crc32, packed_size, size, offset: As in the file format.
         mode: The Unix mode, 0 where there is none.
+        is_folder: Whether it is a folder: its name says so.
+        is_link: Whether it is a symbolic link, its content the target.
     """
 
     name: str
@@ -53,16 +55,8 @@ class Entry(NamedTuple):
     size: int
     offset: int
     mode: int
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether it is a folder: its name says so."""
-        return self.name.endswith("/")
-
-    @property
-    def is_link(self) -> bool:
-        """Whether it is a symbolic link, its content the target."""
-        return stat.S_ISLNK(self.mode)
+    is_folder: bool
+    is_link: bool
 
 
 def read_directory(source: Source, budget: Budget) -> tuple[list[Entry], int]:
@@ -159,7 +153,9 @@ def _parse_directory(source: Source, data: bytes) -> list[Entry]:
             name = _unicode_path(source, name, raw_name, extra)
             size, packed, offset = read_zip64_numbers(source.name, name, extra, (size, packed, offset))
         # The Unix mode counts where there is one, whichever system the archive says it is from: Python on Windows too.
-        entry = Entry(name, raw_name, flags, method, crc, packed, size, offset, attributes >> 16)
+        mode = attributes >> 16
+        is_folder, is_link = name.endswith("/"), stat.S_ISLNK(mode)
+        entry = Entry(name, raw_name, flags, method, crc, packed, size, offset, mode, is_folder, is_link)
         _check_entry(source, entry, needed, disk)
         entries.append(entry)
     return entries

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-_SAMPLE_SECONDS = 0.01
+_SAMPLE_SECONDS = 0.05
 
 
 class RunFailed(Exception):
