@@ -27,10 +27,11 @@ try:
     from ayon_async.cli import interrupt
     from ayon_async.cli.command import faults_told
     from ayon_async.cli.output import be_lenient
+    from ayon_async.configuration import load_settings
     from ayon_async.errors import AccessDenied, ServerError, UsageError
     from ayon_async.http import Timeouts, Tls
     from ayon_async.progress import report_of
-    from ayon_async.settings import Settings, load_settings, this_platform
+    from ayon_async.settings import Settings, this_platform
 except ImportError:  # not installed here: go on in the environment that run.py uses
     if sys.flags.isolated:
         raise

@@ -19,9 +19,9 @@ from keyring.core import load_keyring
 from keyring.errors import KeyringLocked, PasswordDeleteError
 
 from ayon_async import fs
+from ayon_async.configuration import load_settings
 from ayon_async.credentials import Credential, Credentials, find_credential
 from ayon_async.errors import AyonAsyncError, NotSignedIn
-from ayon_async.settings import load_settings
 
 URL = "https://ayon.example.com"
 OTHER = "http://localhost:5000"

@@ -11,6 +11,7 @@ from platformdirs.macos import MacOS
 from platformdirs.unix import Unix
 from platformdirs.windows import Windows
 
+from ayon_async.configuration import load_settings
 from ayon_async.paths import (
     Folders,
     StorePaths,
@@ -21,7 +22,6 @@ from ayon_async.paths import (
     site_id,
     store_paths,
 )
-from ayon_async.settings import load_settings
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import typer
 
 from ayon_async.cli.app import app
 from ayon_async.cli.execute import CommandNotRun
+from ayon_async.configuration import load_settings
 from ayon_async.devserver import DevServer, tiny_studio
 from ayon_async.errors import AyonAsyncError
 from ayon_async.paths import platform_folders
-from ayon_async.settings import SETTINGS, load_settings
+from ayon_async.settings import SETTINGS
 from cli_machine import Machine, ended
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")

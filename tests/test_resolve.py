@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from ayon_async import BundleChoice, Store, SyncReport, status
+from ayon_async.configuration import load_settings
 from ayon_async.devserver import AddonVersion, Bundle, DevServer, Project, Studio, addon, package
 from ayon_async.devserver.faults import Body
 from ayon_async.devserver.studio import PLATFORMS
 from ayon_async.errors import BundleError
-from ayon_async.settings import load_settings, this_platform
+from ayon_async.settings import this_platform
 from studios import RIGHT, item_of, names_in, platform_package, reached, signed_in, small, states, studio, synced, why
 
 

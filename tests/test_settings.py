@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from ayon_async.choice import BundleChoice
+from ayon_async.configuration import load_settings
 from ayon_async.errors import SettingsError, UsageError
-from ayon_async.settings import BY_KEY, SETTINGS, Place, Settings, load_settings
+from ayon_async.settings import BY_KEY, SETTINGS, Place, Settings
 
 
 class Places:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ayon_async.cli.output import Output
+from ayon_async.configuration import load_settings
 from ayon_async.credentials import Credentials, find_credential
 from ayon_async.errors import UsageError
 from ayon_async.paths import Folders, StorePaths, launcher_servers, platform_folders, site_id, store_paths
-from ayon_async.settings import BY_KEY, Settings, load_settings
+from ayon_async.settings import BY_KEY, Settings
 
 if TYPE_CHECKING:
     from ayon_async.lockfile import Lock
