@@ -59,7 +59,8 @@ async def fails(machine: Machine, kind: str, *options: str) -> str:
     error = left.document["items"][0]["error"]
     assert error["type"] == kind
     assert error["hint"]
-    assert f"Failed: core 1.1.0: {error['message']}\n  {error['hint']}\n" in left.err
+    said = error["message"].removeprefix("core 1.1.0: ")
+    assert f"Failed: core 1.1.0: {said}\n  {error['hint']}\n" in left.err
     return str(error["message"])
 
 

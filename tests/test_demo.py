@@ -118,7 +118,7 @@ async def test_0_only_if_both_bundles_are_in_place(tmp_path: Path) -> None:
         server.faults.add("/addons/core/1.1.0/*", Status(404))
         answer = await second.run()
     assert (answer.exit_code, answer.text) == (1, "")
-    assert [title for title, _ in answer.failures] == ["Failed: core 1.1.0"]
+    assert [label for label, _ in answer.failures] == ["core 1.1.0"]
 
     async with show(tmp_path / "first") as (server, first):
         server.faults.add("/addons/core/1.0.0/*", Status(404))

@@ -75,6 +75,7 @@ async def test_what_is_known_not_to_fit_starts_nothing(
         assert f"needs {2 * whole:,} bytes (an estimate: " in error["message"]
         assert f"{2 * whole - 1:,} are free in {machine.storage}" in error["message"]
         assert error["hint"]
+    assert refused.err.count("Failed: ") == 1, "said once for them all"
     assert server.bytes_asked() == len(ITEMS) - 1, "nothing but the sizes of the addons"
     assert content(machine.storage) == {}
     says_free(monkeypatch, 2 * whole)

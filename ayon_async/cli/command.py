@@ -30,7 +30,7 @@ class Answer:
         text: What was asked for, for people; nothing is printed where it is empty.
         document: What was asked for, as JSON; its `ok` and `error` are set when it is printed.
         error: The command's own error.
-        failures: Errors of single items: a title and the error each.
+        failures: Errors of single items, each with the item's label.
         warnings: Sentences that a person should see.
         exit_code: Where it is not the error's.
     """
@@ -155,8 +155,7 @@ def tell(answer: Answer, output: Output) -> int:
     interrupt.hold()
     for warning in answer.warnings:
         output.warning(warning)
-    own = () if answer.error is None else (("Error", answer.error),)
-    output.errors([*answer.failures, *own])
+    output.errors(answer.failures, answer.error)
     code = answer.exit_code
     try:
         if answer.text:

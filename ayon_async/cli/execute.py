@@ -89,7 +89,7 @@ def execute(
         _become(program, applied(variables))
     except OSError as error:
         failure = _explain(error, program[0])
-        Output.of(ctx.params).errors([("Error", failure)])
+        Output.of(ctx.params).errors((), failure)
         raise typer.Exit(failure.exit_code) from error
 
 

@@ -67,12 +67,22 @@ class Output:
         """Something that a person should know, although nothing failed."""
         self.note(f"Warning: {text}")
 
-    def errors(self, errors: Sequence[tuple[str, AyonAsyncError]]) -> None:
-        """What went wrong, each with its title, and what to do; what several say alike is said once."""
-        for number, (title, error) in enumerate(errors, 1):
-            complain(f"{printable(title)}: {error.message}")
-            if error.hint and (number == len(errors) or errors[number][1].hint != error.hint):
-                complain(f"  {error.hint}")
+    def errors(self, failures: Sequence[tuple[str, AyonAsyncError]], own: AyonAsyncError | None = None) -> None:
+        """What went wrong and what to do; what several say alike is said once.
+
+        Args:
+            failures: Errors of single items, each with the item's label.
+            own: The command's own error.
+        """
+        alike: dict[tuple[str, str], list[str]] = {}
+        for label, error in failures:
+            alike.setdefault((error.message.removeprefix(f"{label}: "), error.hint), []).append(label)
+        said = [(f"Failed: {', '.join(labels)}", *words) for words, labels in alike.items()]
+        said += [] if own is None else [("Error", own.message, own.hint)]
+        for number, (title, message, hint) in enumerate(said, 1):
+            complain(f"{printable(title)}: {message}")
+            if hint and (number == len(said) or said[number][2] != hint):
+                complain(f"  {hint}")
 
 
 def be_lenient() -> None:

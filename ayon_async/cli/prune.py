@@ -60,7 +60,7 @@ async def _prune(setup: Setup) -> command.Answer:
     return command.Answer(
         text=_text(report, kept_too=setup.output.verbose),
         document=report.to_dict(),
-        failures=tuple((f"Failed: {_label(one)}", one.error) for one in report.items if one.error is not None),
+        failures=tuple((_label(one), one.error) for one in report.items if one.error is not None),
         warnings=report.warnings,
         exit_code=report.exit_code,
     )

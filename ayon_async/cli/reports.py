@@ -22,7 +22,7 @@ def answer_of(report: SyncReport, text: str, exit_code: int | None = None) -> An
         document=report.to_dict(code),
         error=report.error,
         failures=tuple(
-            (f"Failed: {item.label}", item.error)
+            (item.label, item.error)
             for item in report.items
             if item.error is not None and item.error is not report.error
         ),
