@@ -42,7 +42,7 @@ async def acquired(
         if lease.taken_over:
             # Its former holder may come back and write on into the file that it has open: let it have that one.
             detach_part(path)
-        opened.append(Part(path, job.archive.algorithms))
+        opened.append(Part(path, job.archive.algorithms, job.item.folder))
 
     transfers.wanted[path] += 1
     try:
@@ -71,8 +71,9 @@ def _end(lease: Lease, part: Part, keep: bool) -> None:
             part.save()
     finally:
         part.close()  # before it is removed: Windows removes no open files
-    if not keep and not lost:
-        remove_part(part.path)
+        # With what came without a length nobody could go on, and it may have filled the disk.
+        if not lost and not (keep and part.is_saved):
+            remove_part(part.path)
     lease.give_back()
 
 

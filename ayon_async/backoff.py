@@ -10,6 +10,7 @@ FIRST = 0.5
 LONGEST = 20.0
 # A server that asks for more than this is down for maintenance: better to say so than to seem stuck.
 LONGEST_ASKED_FOR = 120.0
+_YEAR = 365 * 24 * 3600.0
 
 
 def may_mend(status: int) -> bool:
@@ -48,8 +49,8 @@ def seconds_of(retry_after: str | None) -> float | None:
     if retry_after is None:
         return None
     if retry_after.strip().isdecimal():
-        return float(retry_after)
+        return min(float(retry_after), _YEAR)
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):  # also a date that no calendar has
         return None

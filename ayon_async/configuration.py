@@ -140,7 +140,7 @@ def _load_toml(path: Path | None) -> dict[str, Any]:
         raise SettingsError(
             f"The settings file {path} can't be read: {error.strerror}.", "Look at its rights."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"The settings file {path} is not valid TOML: {error}.", "Correct it.") from error
 
 

@@ -38,6 +38,10 @@ class Interrupted(AyonAsyncError):
     exit_code = 130
 
 
+class InternalError(AyonAsyncError):
+    """Something happened that should not: a fault in this program."""
+
+
 # --- the person's request -------------------------------------------------------------------------------------------
 
 

@@ -277,6 +277,7 @@ def _parse(url: str) -> URL:
 def _redirected(url: str, location: str) -> str:
     try:
         target = _parse(url).join(_parse(location))
+        _ = target.port  # which is looked at only now
     except ValueError as error:
         raise RedirectRefused(f"a redirect to something that is no URL: {redact(location)}") from error
     if target.scheme not in ("http", "https") or not target.host:

@@ -17,7 +17,8 @@ from ayon_async import priority
 from ayon_async.acquire import acquired, part_of
 from ayon_async.ahead import Ahead
 from ayon_async.effort import UNPACKING, Effort
-from ayon_async.errors import AccessDenied, ArchiveError, ItemError, StoreError
+from ayon_async.errors import AccessDenied, ArchiveError, AyonAsyncError, ItemError, StoreError
+from ayon_async.fault import fault_of
 from ayon_async.item import Item
 from ayon_async.locate import Job
 from ayon_async.plan import up_to_date
@@ -127,10 +128,11 @@ class Installer:
                             # Who was stopped for long may find that others took over, and its own work cleared away.
                             if not await in_thread(lease.is_lost):
                                 raise
-        except (ItemError, AccessDenied) as error:
+        except Exception as error:
+            failure = _failure_of(item, error)
             held = (await self.store.held([item])).get(item)
             if held is None or not _is_right(held, job, replaces):
-                entry.end(replace(item.failed(error), bytes_downloaded=entry.received, seconds=entry.seconds))
+                entry.end(replace(item.failed(failure), bytes_downloaded=entry.received, seconds=entry.seconds))
             else:
                 entry.end(up_to_date(item, held))
             return held
@@ -149,8 +151,9 @@ class Installer:
             if held is None:
                 raise StoreError(f"{item.label} was removed while it was looked at.", "Sync again.")
             entry.end(replace(up_to_date(item, held), bytes_downloaded=entry.received, seconds=entry.seconds))
-        except (ItemError, AccessDenied) as error:
-            entry.end(replace(item.failed(error), bytes_downloaded=entry.received, seconds=entry.seconds))
+        except Exception as error:
+            failure = _failure_of(item, error)
+            entry.end(replace(item.failed(failure), bytes_downloaded=entry.received, seconds=entry.seconds))
 
     async def _prepare(self, item: Item) -> None:
         async with self.preparing:
@@ -272,6 +275,19 @@ class Installer:
             async with acquired(job, self.transfers, self.store, entry, whole=True) as fetched:
                 await self.unpacker.stage(job, fetched, staged, begun, entry, ahead)
                 return staged
+
+
+def _failure_of(item: Item, error: Exception) -> AyonAsyncError:
+    """What to say of an item whose work ended like this: even a fault of ours must not cost the others.
+
+    Raises:
+        Exception: The error itself, where it concerns the others as well.
+    """
+    if isinstance(error, ItemError | AccessDenied):
+        return error
+    if isinstance(error, AyonAsyncError):
+        raise error
+    return fault_of(error, item.label)
 
 
 def _is_right(held: Held, job: Job, replaces: Held | None) -> bool:

@@ -93,7 +93,7 @@ def read_lock(path: Path) -> Lock:
         if msgspec.json.decode(data, type=_Head).format > FORMAT:
             raise UsageError(f"The lock file {path} is of a newer format.", "Update ayon-async.")
         lock = msgspec.json.decode(data, type=Lock)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no lock file of ayon-async: {error}", _HINT) from error
     for entry in lock.items:
         problem = _problem(entry)

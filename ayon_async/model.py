@@ -242,6 +242,9 @@ def decode_sources(raw: list[Any], where: str) -> tuple[tuple[SourceInfo, ...], 
     return tuple(sources), tuple(problems)
 
 
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # too deep, that is
+
+
 def decode(body: bytes, kind: type[T], url: str) -> T:
     """The JSON body as `kind`.
 
@@ -251,11 +254,19 @@ def decode(body: bytes, kind: type[T], url: str) -> T:
     hint = "Check that the address is an AYON server's, and its version."
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        problem = _with_keys(str(error), msgspec.json.decode(body), kind)
-        raise InvalidAnswer(f"The answer of {url} is not as an AYON server gives it: {problem}", hint) from error
-    except msgspec.DecodeError as error:
-        raise InvalidAnswer(f"The answer of {url} is not valid JSON: {error}", hint) from error
+    except _NO_JSON as error:
+        raise InvalidAnswer(f"The answer of {url} is {_what_is_wrong(error, body, kind)}", hint) from error
+
+
+def _what_is_wrong(error: Exception, body: bytes, kind: type[Any]) -> str:
+    if isinstance(error, msgspec.ValidationError):
+        try:
+            content = msgspec.json.decode(body)
+        except _NO_JSON as deeper:  # in what had not been read
+            error = deeper
+        else:
+            return f"not as an AYON server gives it: {_with_keys(str(error), content, kind)}"
+    return f"not valid JSON: {error}"
 
 
 _ANY_KEY = "[...]"

@@ -7,7 +7,7 @@ import json
 import logging
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -38,6 +38,8 @@ PLATFORM = {"win32": "windows", "darwin": "darwin"}.get(sys.platform, "linux")
 
 _FIRST_ANSWER_SECONDS = 10.0
 _FIRST_ANSWER_ATTEMPTS = 3
+_LONG_WAIT = 2.0
+_LONGEST_BODY = 256 << 20  # a studio's addons with all their versions are some MB
 _SIGN_IN = "Sign in with 'ayon-async login', or set AYON_API_KEY."
 
 
@@ -67,7 +69,7 @@ class _Reply:
         """What the server says of an error; only that, since answers about users hold password hashes."""
         try:
             detail = json.loads(self.body)["detail"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return f"status {self.status}"
         text = redact(str(detail))
         for secret in self.secrets:
@@ -87,6 +89,7 @@ class AyonServer:
         tls: Further certificate authorities, a client certificate.
         retries: Further attempts of a request that failed in a way that can get better.
         site_id: The launcher's id of this machine, where it has one.
+        on_wait: Told, in a sentence, of each long wait before a request is made again.
 
     Attributes:
         last_bundles: What `bundles` last said, for who looks on.
@@ -102,10 +105,12 @@ class AyonServer:
         tls: Tls | None = None,
         retries: int = 8,
         site_id: str | None = None,
+        on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.url = normalize_url(url)
         self.retries = retries
         self.answered = False
+        self._on_wait = on_wait
         self.last_bundles: model.Bundles | None = None
         about = {"X-ayon-platform": PLATFORM, "X-ayon-hostname": socket.gethostname()}
         self._about = {**about, "X-ayon-site-id": site_id} if site_id else about
@@ -285,13 +290,17 @@ class AyonServer:
         patience = silence if silence > Timeouts().silence else _FIRST_ANSWER_SECONDS
         try:
             async with asyncio.timeout(None if self.answered else patience):
-                return await self._get_again(path)
+                return await self._get_again(path, backoff.LONGEST_ASKED_FOR if self.answered else patience)
         except TimeoutError as error:
             message = f"No answer from {self.url} within {patience:.0f} s."
             raise ServerUnreachable(message, "Check the address, the network and that the server runs.") from error
 
-    async def _get_again(self, path: str) -> _Reply:
-        """Ask until there is an answer that a further try would not better."""
+    async def _get_again(self, path: str, patience: float) -> _Reply:
+        """Ask until there is an answer that a further try would not better, or that asks for too long a wait.
+
+        Args:
+            patience: The longest wait, in seconds, that a server may ask for.
+        """
         attempt, url = 0, self._name(path)
         while True:
             attempt += 1
@@ -308,12 +317,15 @@ class AyonServer:
                 if reply.status == 401 and len(self._credentials) > 1 and not reply.elsewhere:
                     self._credentials.pop(0)
                     continue
-                if last or not backoff.may_mend(reply.status):
+                asked_for = backoff.seconds_of(reply.retry_after)
+                if last or not backoff.may_mend(reply.status) or (asked_for or 0) >= patience:
                     self.answered = self.answered or not backoff.may_mend(reply.status)
                     return reply
                 reason, retry_after = f"{url} answered {reply.status}", reply.retry_after
             pause = backoff.delay(attempt, retry_after)
             log.info("%s; trying again in %.1f s", reason.rstrip("."), pause)
+            if pause >= _LONG_WAIT:
+                self._on_wait(f"{reason.rstrip('.')}; trying again in {pause:.0f} s.")
             await asyncio.sleep(pause)
 
     async def _post(self, path: str, payload: dict[str, str] | None = None) -> _Reply:
@@ -331,12 +343,22 @@ class AyonServer:
             answering = origin(str(response.url))
             return _Reply(
                 status=response.status,
-                body=await response.read(),
+                body=await self._body(response),
                 is_json=response.content_type == "application/json",
                 retry_after=response.headers.get("Retry-After"),
                 elsewhere=None if answering == self.http.home else answering,
                 secrets=tuple(filter(None, secrets)),
             )
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        pieces, size = [], 0
+        async for data in response.content.iter_any():
+            pieces.append(data)
+            size += len(data)
+            if size > _LONGEST_BODY:
+                message = f"The answer of {redact(str(response.url))} is longer than {_LONGEST_BODY:,} bytes."
+                raise InvalidAnswer(message, "Check that the address is an AYON server's.")
+        return b"".join(pieces)
 
     def _name(self, path: str) -> str:
         """The address as messages give it: without its query, which holds nothing that tells a person more."""
@@ -354,15 +376,17 @@ class AyonServer:
         if reply.status == 403:
             hint = "Ask the studio's AYON administrator for access."
             return AccessDenied(f"{url} is not allowed for this user: {reply.detail}", hint)
+        asked_for = backoff.seconds_of(reply.retry_after) if backoff.may_mend(reply.status) else None
+        wish = "" if asked_for is None else f" and wants to be left alone for {asked_for:,.0f} s"
         if not reply.is_json:
             kind = "a web page" if reply.body.lstrip()[:1] == b"<" else "something that is not JSON"
             if reply.status >= 500:  # from a proxy, most likely, behind which the server is away for now
                 hint = "Try again later, or look at the AYON server and the proxies before it."
-                return InvalidAnswer(f"{url} answered {reply.status} with {kind}.", hint)
+                return InvalidAnswer(f"{url} answered {reply.status} with {kind}{wish}.", hint)
             hint = "Check the address: it must be the AYON server's own, without a page's path behind it."
             return InvalidAnswer(f"{url} answered {reply.status} with {kind}: this is not an AYON server.", hint)
         hint = "Try again later, or ask the studio's AYON administrator."
-        return InvalidAnswer(f"{url} answered {reply.status}: {reply.detail}", hint)
+        return InvalidAnswer(f"{url} answered {reply.status}{wish}: {reply.detail}", hint)
 
 
 async def _topics(socket: aiohttp.ClientWebSocketResponse, url: str) -> AsyncIterator[str]:
@@ -371,7 +395,7 @@ async def _topics(socket: aiohttp.ClientWebSocketResponse, url: str) -> AsyncIte
             continue
         try:
             topic = json.loads(message.data)["topic"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # not as an AYON server speaks
         yield str(topic)
     raise NewsClosed(redact(url), socket.close_code)

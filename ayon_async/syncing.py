@@ -152,6 +152,7 @@ async def _tidy_up(server: str, store: Store, survey: Survey) -> None:
     try:
         await store.update_lists(survey.held)
         # What could not be put in place is complete, perhaps: the next run has only to rename it.
-        await store.sweep(keep={job.item.folder for job in survey.jobs if job.item not in survey.held})
+        keep = {job.item.folder for job in survey.jobs if job.item not in survey.held}
+        await store.sweep(keep, done={item.folder for item in survey.held} - keep)
     except StoreError as error:
         survey.warnings.append(error.message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -41,10 +40,6 @@ class Answer:
     failures: tuple[tuple[str, AyonAsyncError], ...] = ()
     warnings: tuple[str, ...] = ()
     exit_code: int = 0
-
-
-class InternalError(AyonAsyncError):
-    """Something happened that should not: a fault in this program."""
 
 
 def run(ctx: typer.Context, work: Callable[[Setup], Coroutine[Any, Any, Answer]]) -> NoReturn:
@@ -143,11 +138,9 @@ def faults_told() -> Iterator[None]:
     except AyonAsyncError:
         raise
     except Exception as error:
-        logging.getLogger(__name__).debug("The fault's traceback:", exc_info=error)
-        from ayon_async.urls import redact
+        from ayon_async.fault import fault_of
 
-        hint = "This is a fault of ayon-async: please report it with what --debug shows."
-        raise InternalError(f"{type(error).__name__}: {redact(str(error))}", hint) from error
+        raise fault_of(error) from error
 
 
 def tell(answer: Answer, output: Output) -> int:

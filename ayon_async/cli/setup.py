@@ -112,6 +112,7 @@ class Setup:
             tls=Tls(settings.ca_file, settings.cert_file),
             retries=settings.retries,
             site_id=site_id(os.environ, self.folders),
+            on_wait=self.output.note,
         )
 
     def again(self, **decided: Any) -> Setup:

@@ -389,7 +389,7 @@ class Store:
                 async with self.lease(root.kind, ".lists", lambda: None):
                     await on_disk(root, functools.partial(_merge, root, records, self._file_mode))
 
-    async def sweep(self, keep: Set[str] = frozenset(), age: float = tidy.WEEK) -> None:
+    async def sweep(self, keep: Set[str] = frozenset(), age: float = tidy.WEEK, done: Set[str] = frozenset()) -> None:
         """Remove what killed runs left behind and parts that nobody went on with for long.
 
         What somebody works on just now is left alone.
@@ -397,12 +397,13 @@ class Store:
         Args:
             keep: Names of items' folders that are still wanted: what is staged for them may be of use.
             age: Seconds after which nobody goes on with a part.
+            done: Names of the folders of items that are in their places, and need no parts.
 
         Raises:
             StoreError: Something can't be removed.
         """
         for root in self._roots.values():
-            leftovers = await in_thread(tidy.find, root, age)
+            leftovers = await in_thread(tidy.find, root, age, done)
             if leftovers:
                 await self.prepare(root.kind)
                 leases = self._leases[root.kind]

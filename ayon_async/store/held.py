@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from ayon_async.item import Item
 from ayon_async.store import index
 from ayon_async.store.layout import Roots
-from ayon_async.store.record import Record, read_progress, read_record
+from ayon_async.store.record import RECORD_FILE, Record, read_progress, read_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,22 @@ def held(roots: Roots, items: Iterable[Item]) -> dict[Item, Held]:
         root = roots[item.kind]
         for path in root.places(item):
             progress = read_progress(path)
-            # No progress file, but the folder and an entry in the list: an old launcher was here.
-            old = progress is None and path.is_dir() and index.has(index.read(root.list), item)
+            old = progress is None and is_of_old_launcher(path) and index.has(index.read(root.list), item)
             if old or (progress is not None and progress.state == "done"):
                 found[item] = Held(path, read_record(path))
                 break
     return found
+
+
+def is_of_old_launcher(path: Path) -> bool:
+    """Whether this folder without a progress file may be an old launcher's, which lists what it completed.
+
+    One with our record in it had a progress file, which went with the files that somebody removed; nobody knows what
+    was in an empty one.
+    """
+    try:
+        with os.scandir(path) as entries:
+            names = {entry.name for entry in entries}
+    except OSError:
+        return False
+    return bool(names) and RECORD_FILE not in names

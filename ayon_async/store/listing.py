@@ -12,6 +12,7 @@ from typing import Any
 from ayon_async.item import Item
 from ayon_async.semver import parse
 from ayon_async.store import index
+from ayon_async.store.held import is_of_old_launcher
 from ayon_async.store.layout import Root
 from ayon_async.store.record import RECORD_FILE, Record, read_progress, read_record
 
@@ -59,7 +60,7 @@ def _installed(root: Root) -> Iterator[Installed]:
         progress, record = read_progress(path), read_record(path)
         item = _item(root, path.name, record, named)
         ours = (path / RECORD_FILE).is_file()
-        old = progress is None and not ours and index.has(listed, item)  # by an old launcher
+        old = progress is None and is_of_old_launcher(path) and index.has(listed, item)
         is_complete = old or (progress is not None and progress.state == "done")
         if is_complete or ours:
             finished = progress.dist_finished if progress else None

@@ -330,7 +330,9 @@ class Download:
         except Failed as failure:
             origins.failed(source, brought=piece.position > piece.start)
             if failure.busy:
-                pacer.busy(min(backoff.seconds_of(failure.retry_after) or backoff.FIRST, backoff.LONGEST_ASKED_FOR))
+                asked_for = backoff.seconds_of(failure.retry_after)
+                # Who asks for longer than it is waited for holds up nobody else.
+                pacer.busy(asked_for if asked_for and failure.again else backoff.FIRST)
             elif failure.again:
                 pacer.failed()
             raise

@@ -44,8 +44,8 @@ class Validator(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, url: str, headers: Mapping[str, str]) -> Validator:
         """What an answer's headers say."""
-        etag = headers.get("ETag")
-        return cls(url, None if etag is None or etag.startswith("W/") else etag, headers.get("Last-Modified"))
+        etag, modified = _readable(headers.get("ETag")), _readable(headers.get("Last-Modified"))
+        return cls(url, None if etag is None or etag.startswith("W/") else etag, modified)
 
     @classmethod
     def of_file(cls, path: Path, state: os.stat_result) -> Validator:
@@ -65,10 +65,16 @@ class Validator(msgspec.Struct, frozen=True):
         return self.modified is not None and other.modified is not None and self.modified != other.modified
 
 
+def _readable(value: str | None) -> str | None:
+    """A header's value, or None where it holds bytes that are no text: they can neither be kept nor sent back."""
+    return value if value is not None and value.isascii() else None
+
+
 class _Sidecar(msgspec.Struct, frozen=True):
     size: int
     ranges: list[tuple[int, int]]
     validator: Validator
+    item: str | None = None  # the name of its folder
 
 
 # Made here, once: a type that msgspec meets first in two threads at a time ends the process.
@@ -83,16 +89,19 @@ class Part:
     Args:
         path: Where it lies; private, in a private folder. Only who holds the part's lease opens it.
         algorithms: By which the archive's checksum is attested, if it is.
+        item: Name of the folder of the item that it is collected for, by which it is found once that is in its place.
 
     Attributes:
         done: What is on disk.
         size: Of the whole archive, once known.
         validator: Of the state that the bytes belong to, once known.
         resumed: Whether some of it was there before this run.
+        is_saved: Whether another run could go on with it.
     """
 
-    def __init__(self, path: Path, algorithms: Set[str]) -> None:
+    def __init__(self, path: Path, algorithms: Set[str], item: str | None = None) -> None:
         self.path = path
+        self._item = item
         self._algorithms = algorithms
         self._sidecar = path.with_suffix(".json")
         self._lock = threading.Lock()
@@ -104,7 +113,7 @@ class Part:
         self._hashed = 0
         self._hasher = Hasher(*algorithms)
         self._arrival: Arrival | None = None
-        self._is_saved = False
+        self.is_saved = False
         self._load()
         self.resumed = bool(self.done.spans)
 
@@ -117,7 +126,7 @@ class Part:
         there = os.fstat(self.file.fileno()).st_size
         if kept.size >= 0 and (not done.spans or done.spans[-1][1] <= min(there, kept.size)):
             self.done, self.size, self.validator = done, kept.size, kept.validator
-            self._is_saved = True
+            self.is_saved = True
 
     @property
     def complete(self) -> bool:
@@ -140,7 +149,7 @@ class Part:
         """Begin anew with nothing."""
         self.done, self.size, self.validator, self.resumed = Ranges(), None, None, False
         self.end_reader()
-        self._hashed, self._hasher, self._is_saved = 0, Hasher(*self._algorithms), False
+        self._hashed, self._hasher, self.is_saved = 0, Hasher(*self._algorithms), False
         with _explained(self.path):
             fs.remove(self._sidecar)
             self.file.truncate(0)
@@ -157,7 +166,7 @@ class Part:
                 self._hashed += len(data)
         if self._arrival is not None:
             self._arrival.put(self.done)  # first: who reads would wait for ever for bytes of which no sidecar tells
-        if self._is_saved or not self.complete:  # what came at once is not worth a sidecar: see `save`
+        if self.is_saved or not self.complete:  # what came at once is not worth a sidecar: see `save`
             self.save()
         for _ in range(_READS):
             if not self.catch_up():
@@ -171,10 +180,10 @@ class Part:
         """
         if self.size is None or self.validator is None or not self.done.spans:
             return
-        content = _Sidecar(self.size, list(self.done.spans), self.validator)
+        content = _Sidecar(self.size, list(self.done.spans), self.validator, self._item)
         with _explained(self.path):
             fs.write_atomic(self._sidecar, msgspec.json.encode(content), 0o600, flushed=False)
-        self._is_saved = True
+        self.is_saved = True
 
     @property
     def is_behind(self) -> bool:

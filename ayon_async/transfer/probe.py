@@ -14,6 +14,8 @@ from ayon_async.server import AyonServer
 from ayon_async.threads import abandonable
 from ayon_async.transfer.part import Validator
 
+_DIGITS = 18  # of the largest file's size: an exabyte is less
+
 
 @dataclass(frozen=True, slots=True)
 class Probe:
@@ -44,10 +46,19 @@ async def probe(source: Source, server: AyonServer) -> Probe | None:
             validator = Validator.of(source.location, response.headers)
             if response.status == 200:
                 return Probe(response.content_length, validator)
-            total = response.headers.get("Content-Range", "").rpartition("/")[2]
-            return Probe(int(total) if total.isdecimal() else None, validator) if response.status == 206 else None
+            total = number(response.headers.get("Content-Range", "").rpartition("/")[2])
+            return Probe(total, validator) if response.status == 206 else None
     except CONNECTION_ERRORS:
         return None  # the download itself will say what is wrong
+
+
+def number(text: str) -> int | None:
+    """The number of bytes that a header names, or None where it names none that a file could have.
+
+    >>> number("1024"), number("*"), number("9" * 5000)
+    (1024, None, None)
+    """
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None
 
 
 def private_headers(source: Source, server: AyonServer) -> Mapping[str, str]:

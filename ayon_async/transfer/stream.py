@@ -26,7 +26,7 @@ from ayon_async.progress import Entry, Phase
 from ayon_async.server import AyonServer
 from ayon_async.transfer.pacing import Pacer
 from ayon_async.transfer.part import Part, Validator
-from ayon_async.transfer.probe import private_headers
+from ayon_async.transfer.probe import number, private_headers
 from ayon_async.transfer.writer import Writer
 from ayon_async.urls import origin, redact
 
@@ -217,9 +217,9 @@ def _check_range(response: aiohttp.ClientResponse, part: Part, piece: Piece, val
     unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
     start, _, last = span.partition("-")
-    if unit != "bytes" or not (start.isdecimal() and last.isdecimal()) or int(start) != piece.position:
+    if unit != "bytes" or number(start) != piece.position or number(last) is None:
         raise StartOver("the server answered with another range than it was asked for")
-    if total.isdecimal() and int(total) != part.size:
+    if total.isdecimal() and number(total) != part.size:
         raise StartOver("the archive on the server has another size now")
     if part.validator is None or part.validator.url != validator.url:
         part.validator = validator  # a checksum judges what several sources bring
