@@ -47,7 +47,8 @@ async def acquired(
     transfers.wanted[path] += 1
     try:
         # Two items, bundles or processes may want the same archive: one at a time collects its bytes.
-        async with store.lease(job.item.kind, path.stem, lambda: entry.set(phase=Phase.WAITING), open_part) as lease:
+        name = store.root(job.item.kind).part_lease(path)
+        async with store.lease(job.item.kind, name, lambda: entry.set(phase=Phase.WAITING), open_part) as lease:
             [part], keep = opened, True
             try:
                 yield await transfers.fetch(job.archive, part, entry, whole=whole, on_arrival=on_arrival)

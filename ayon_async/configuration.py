@@ -184,7 +184,10 @@ def _names(key: str, value: object) -> bool:
 
 
 def _absolute(value: object) -> object:
-    paths = tuple(path.absolute() for path in _paths(value))
+    try:
+        paths = tuple(path.absolute() for path in _paths(value))
+    except OSError as error:
+        raise ValueError("must be an absolute path, as the current folder is gone") from error
     return value if not paths else paths if isinstance(value, tuple) else paths[0]
 
 

@@ -127,6 +127,10 @@ class ArchiveError(ItemError):
     """An archive can't be unpacked, or must not be; `ayon_async.unpack` has one subclass for each reason."""
 
 
+class RecordName(ArchiveError):
+    """An archive has something of a name, or nearly, by which a record of it is kept beside what is unpacked."""
+
+
 # --- the disk -------------------------------------------------------------------------------------------------------
 
 

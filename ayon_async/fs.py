@@ -420,11 +420,19 @@ def _remove_closed(path: str, error: BaseException) -> None:
         raise error from None
 
 
+def _is_hidden(path: Path) -> bool:
+    """Whether this user may not even look at it, or into its folder; what is private is there to be written."""
+    private = ".ayon-async" in path.parent.parts[:-1]
+    return not private and any(os.path.exists(one) and not os.access(one, os.R_OK) for one in (path, path.parent))
+
+
 def explain(error: OSError, path: Path) -> StoreError:
     """What the operating system says of the store, for people; the path counts where the error names none."""
     where = error.filename or path
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return StoreFull(f"There is no room left for {where}.", "Free some space, then sync again.")
+    if error.errno == errno.EACCES and _is_hidden(Path(where)):
+        return StoreError(f"The store can't be read: {where}: {error.strerror}.", "Use an account that may read there.")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         hint = "Use an account that may write there, or choose another folder with --storage-dir."
         return StoreError(f"The store can't be written: {where}: {error.strerror}.", hint)

@@ -49,6 +49,10 @@ class RequestRefused(aiohttp.ClientError):
     """A request that can't be made: its address or its headers can't be put on the wire."""
 
 
+class ProxyUnusable(aiohttp.ClientError):
+    """What is named as proxy is no address."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds for each step; there is no limit on the whole.
@@ -288,19 +292,33 @@ def _redirected(url: str, location: str) -> str:
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy that the environment or the system names for the URL, or None."""
+    """The proxy that the environment or the system names for the URL, or None.
+
+    Raises:
+        ProxyUnusable: It is no address.
+    """
     parts = _parse(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
     # With its port, since exceptions may name one.
     if not proxy or urllib.request.proxy_bypass(f"{parts.host}:{parts.port}"):
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    try:
+        usable = bool(URL(proxy).host and URL(proxy).port)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ProxyUnusable(redact(proxy))
+    return proxy
 
 
 def explain(error: BaseException, url: str) -> Failure:
     """Say in words why a request to the URL got no answer."""
     where = redact(url)
     match error:
+        case ProxyUnusable():
+            hint = "Check HTTP_PROXY and HTTPS_PROXY: in a password, / ? # @ : are written as %2F %3F %23 %40 %3A."
+            return Failure(f"The proxy that is named for {where} is no usable address: {error}.", hint, False)
         case RedirectRefused():
             return Failure(f"{where} answered with {error}", "Check the address and the proxies before it.", False)
         case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():

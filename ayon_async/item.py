@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,14 @@ class Item:
         return ItemReport(self.kind, self.name, self.version, "failed", error=error)
 
 
+def _has_encoding(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 _OURS = frozenset({"addons.json", "dependency.json"})
 
@@ -64,5 +73,6 @@ def folder_problem(name: str) -> str | None:
         (bool(_DEVICES.fullmatch(name)), "a name that Windows keeps for a device"),
         (name.casefold() in _OURS, "the name of one of the store's own files"),
         (len(name.encode("utf-8", "replace")) > 200, "more than 200 bytes"),
+        (not _has_encoding(name), "a character that this process can give no file (try PYTHONUTF8=1)"),
     )
     return next((words for problem, words in problems if problem), None)

@@ -116,14 +116,17 @@ def _problem(entry: LockedItem) -> str | None:
 
 
 def write_lock(path: Path, lock: Lock) -> None:
-    """Write a lock file, in place of one that is there.
+    """Write a lock file, in place of one that is there; into what is no file, such as ``/dev/stdout``.
 
     Raises:
         StoreError: It can't be written.
     """
-    text = msgspec.json.format(msgspec.json.encode(lock), indent=2)
+    text = msgspec.json.format(msgspec.json.encode(lock), indent=2) + b"\n"
     try:
-        fs.write_atomic(path, text + b"\n")
+        if path.exists() and not path.is_file():
+            path.write_bytes(text)
+        else:
+            fs.write_atomic(path, text)
     except OSError as error:
         raise StoreError(
             f"The lock file {path} can't be written: {error.strerror or error}.", "Check the path."

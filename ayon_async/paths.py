@@ -16,6 +16,7 @@ import platformdirs
 from platformdirs.api import PlatformDirsABC
 from platformdirs.unix import Unix
 
+from ayon_async.errors import SettingsError
 from ayon_async.settings import Place, Settings
 
 
@@ -97,9 +98,15 @@ def store_paths(settings: Settings, folders: Folders) -> StorePaths:
     """The store's folders: the first place that names one decides, within a place the more special name.
 
     The launcher's own layout is what the launcher would use, hence its variables count before its default root.
+
+    Raises:
+        SettingsError: Both are the same folder.
     """
     addons = _find(settings, folders, "addons_dir", "addons")
     dependencies = _find(settings, folders, "dependencies_dir", "dependency_packages")
+    if addons[0] == dependencies[0]:
+        message = f"Addons and dependency packages are both to lie in {addons[0]} ({addons[1]}, {dependencies[1]})."
+        raise SettingsError(message, "Name two folders.")
     return StorePaths(addons[0], dependencies[0], addons[1], dependencies[1])
 
 

@@ -135,7 +135,9 @@ async def _choose(server: AyonServer, store: Store, choice: BundleChoice) -> tup
     user = (await server.me()).name if choice.dev else None
     bundles = await server.bundles()
     chosen = choose_bundle(bundles, choice, user)
-    own = await server.project_bundles(choice.project) if choice.project else model.ProjectBundles()
+    own = model.ProjectBundles()
+    if choice.project and not chosen.bundle.is_dev:  # which is never merged
+        own = await server.project_bundles(choice.project)
     project = project_bundle_name(bundles, chosen, choice, own)
     if project is None:
         return chosen, None

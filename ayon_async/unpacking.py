@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -13,14 +14,17 @@ from typing import BinaryIO
 
 from ayon_async.ahead import Ahead
 from ayon_async.effort import Effort
+from ayon_async.errors import RecordName
 from ayon_async.item import Item
 from ayon_async.locate import Job
 from ayon_async.progress import Entry, Phase
 from ayon_async.report import Verification
 from ayon_async.store import File, Record, Store
+from ayon_async.store.record import RECORDS
 from ayon_async.threads import in_thread
 from ayon_async.transfer import Arrival, Fetched
 from ayon_async.unpack import Unpacked, unpack
+from ayon_async.unpack.errors import UnpackError, quote
 from ayon_async.unpack.workers import Workers
 from ayon_async.urls import redact
 
@@ -64,6 +68,7 @@ class Unpacker:
         told, stop = teller(entry), threading.Event()
 
         def seal(unpacked: Unpacked) -> None:
+            _check_records(job.item, staged)
             files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
             self.store.seal(job.item, staged, _record(job, fetched, unpacked, self.server), files, begun)
 
@@ -171,3 +176,19 @@ def _record(job: Job, fetched: Fetched, unpacked: Unpacked, server: str) -> Reco
         modified=validator.modified if validator else None,
         links=tuple((link.path, link.target) for link in unpacked.links),
     )
+
+
+def _check_records(item: Item, staged: Path) -> None:
+    """Refuse what the item's records could not be written beside.
+
+    A file of just a record's name gives way to it; some file systems take one for it that only looks like it.
+
+    Raises:
+        RecordName: There is such a thing.
+    """
+    with os.scandir(staged) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.lower() in RECORDS and (name not in RECORDS or entry.is_dir(follow_symlinks=False)):
+                message = f"{item.label}: {quote(name)} has the name of a record of what is installed."
+                raise RecordName(message, UnpackError.advice)

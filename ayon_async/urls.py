@@ -12,7 +12,8 @@ from ayon_async.errors import UsageError
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:.]*:[0-9a-f:.]*(?:%25\w+)?")
-_USER = re.compile(r"//[^/\s?#]*@")
+# A password may hold, against the rules, what ends a host; what follows a colon is no password where it is a port.
+_USER = re.compile(r"//(?:[^/\s?#:@]*:(?!\d{1,5}[/?#])\S*|[^/\s?#]*)@")
 _QUERY = re.compile(r"([?&][^=&#\s]*=)[^&#\s]+")
 _BARE_QUERY = re.compile(r"(//[^\s?#]*\?)([^\s#]+)")
 _FRAGMENT = re.compile(r"(//[^#\s]*#)\S+")
@@ -91,6 +92,8 @@ def redact(text: str) -> str:
 
     >>> redact("GET https://me:secret@example.com/a?token=123&x=1#top failed")
     'GET https://***@example.com/a?token=***&x=***#*** failed'
+    >>> redact("http://me:se/cret@example.com and http://example.com:80/a/@b")
+    'http://***@example.com and http://example.com:80/a/@b'
     """
     text = _USER.sub("//***@", text)
     text = _QUERY.sub(r"\1***", text)

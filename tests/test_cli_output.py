@@ -126,6 +126,14 @@ async def test_secrets_are_in_no_log(tmp_path: Path, server: DevServer) -> None:
     assert "secret-key" not in everything
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a device that is always full")
+async def test_log_file_that_fills_the_disk(machine: Machine) -> None:
+    left = await machine.call("sync", "--json", "--log-file", "/dev/full")
+    assert (left.code, left.document["ok"]) == (0, True)
+    assert left.err.count("The log file /dev/full can't be written any more: No space left on device.") == 1
+    assert "Traceback" not in left.err
+
+
 async def test_log_file_that_can_not_be_written(machine: Machine, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     left = await machine.call("sync", "--json", "--log-file", str(tmp_path / "file/log"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
+import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +69,16 @@ async def lock_of(server: DevServer, folder: Path) -> Lock:
 
 def version(folder: Path) -> str:
     return (folder / "addons/maya_1.0.0/ayon_maya/version.py").read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has other devices")
+async def test_into_what_is_no_file_it_is_written(server: DevServer, tmp_path: Path) -> None:
+    lock, pipe = await lock_of(server, tmp_path / "store"), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = asyncio.create_task(asyncio.to_thread(pipe.read_bytes))
+    await asyncio.to_thread(write_lock, pipe, lock)
+    assert json.loads(await reading)["format"] == 1
+    assert pipe.is_fifo()
 
 
 # --- making one -----------------------------------------------------------------------------------------------------

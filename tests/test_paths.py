@@ -12,6 +12,7 @@ from platformdirs.unix import Unix
 from platformdirs.windows import Windows
 
 from ayon_async.configuration import load_settings
+from ayon_async.errors import SettingsError
 from ayon_async.paths import (
     Folders,
     StorePaths,
@@ -204,3 +205,9 @@ def test_a_launcher_s_list_of_servers_that_is_missing_or_broken(folders: Folders
     folders.launcher.mkdir()
     (folders.launcher / "used_servers.json").write_text('{"last_server": ')
     assert launcher_servers({}, folders) == ()
+
+
+def test_two_kinds_need_two_folders(tmp_path: Path) -> None:
+    settings = load_settings(environ=dict.fromkeys(("AYON_ADDONS_DIR", "AYON_DEPENDENCIES_DIR"), str(tmp_path)))
+    with pytest.raises(SettingsError, match=r"both to lie in .* \(AYON_ADDONS_DIR, AYON_DEPENDENCIES_DIR\)"):
+        store_paths(settings, platform_folders())

@@ -321,6 +321,9 @@ async def test_an_addon_in_development_is_used_where_it_is(tmp_path: Path, monke
     house = studio(small("ftrack 1"), bundles=(mine, replace(mine, name="not-dev", is_dev=False)))
     async with DevServer(house) as dev:
         report = await synced(dev, tmp_path / "store", BundleChoice(dev=True))
+        dev.forget_requests()
+        again = await synced(dev, tmp_path / "store", BundleChoice(dev=True, project="any"))
+        assert (again.ok, len(dev.requests)) == (report.ok, 2), "a developer's bundle is never merged"
         assert report.ok
         assert {item.name: item.path for item in report.items if item.state == "skipped"} == {
             "core": tmp_path / "ayon-core",

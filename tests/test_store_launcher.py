@@ -117,12 +117,18 @@ async def test_records_that_an_archive_brings_along_do_not_count(tmp_path: Path)
         assert (checked.state, checked.problems) == ("intact", ())
 
 
-async def test_an_archive_with_a_folder_in_a_records_place_fails_alone(tmp_path: Path) -> None:
-    odd = zip_bytes({"dist_progress.json/a.py": "x"})
+@pytest.mark.parametrize("name", ["dist_progress.json/a.py", ".ayon-async.json/", "Dist_Progress.JSON"])
+async def test_an_archive_with_something_in_a_records_place_fails_alone(tmp_path: Path, name: str) -> None:
+    odd = zip_bytes({name: "" if name.endswith("/") else "x", "a.py": "x"})
     async with DevServer(studio({MAYA: odd, **small(CORE)})) as dev:
-        assert states(await synced(dev, tmp_path)) == {CORE: "installed", MAYA: "failed"}
+        report = await synced(dev, tmp_path)
+        assert states(report) == {CORE: "installed", MAYA: "failed"}
+        error = next(item.error for item in report.items if item.label == MAYA)
+        assert error is not None
+        assert error.type == "RecordName"
+        assert f"{MAYA}: {name.partition('/')[0]!r} has the name of a record" in error.message
         assert not (tmp_path / FOLDERS[MAYA]).exists()
-        assert [path for path in leftovers(tmp_path) if "staging" in path] == []
+        assert leftovers(tmp_path) == []
 
 
 # --- the launcher's folders, by ours ----------------------------------------------------------------------------------

@@ -336,3 +336,22 @@ async def test_roots_store_is_used_by_everybody(zygote: Zygote, reachable: Machi
     assert (missing.code, missing.states) == (1, {"core": "failed", "tiny.zip": "up_to_date"})
     assert "Use an account that may write there" in missing.err
     assert {path: before[path] for path in modes(reachable.storage)} == modes(reachable.storage)
+
+
+@as_root
+async def test_an_item_that_a_user_may_not_look_into_is_damaged_and_no_more(zygote: Zygote, reachable: Machine) -> None:
+    assert (await reachable.call("sync")).code == 0
+    (reachable.storage / "addons/core_1.0.0").chmod(0o700)
+    done = await zygote.run(reachable, "verify", "--json", user=ALICE, group=ALICE)
+    assert (done.code, done.states) == (1, {"core": "damaged", "tiny.zip": "intact"}), done.err
+    listed = await zygote.run(reachable, "prune", user=ALICE, group=ALICE)
+    assert "can't be written" not in listed.err
+
+
+@as_root
+async def test_a_store_that_a_user_may_not_look_into_is_told_so(zygote: Zygote, reachable: Machine) -> None:
+    assert (await reachable.call("sync")).code == 0
+    (reachable.storage / "addons").chmod(0o700)
+    done = await zygote.run(reachable, "verify", "--json", user=ALICE, group=ALICE)
+    assert done.code == 1
+    assert f"The store can't be read: {reachable.storage / 'addons'}" in done.err

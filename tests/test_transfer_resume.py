@@ -379,7 +379,7 @@ async def test_parts_of_a_week_ago_are_removed_unless_somebody_works_on_them(tmp
         os.utime(part["nuke"])  # this one was gone on with
         store = Store.at(tmp_path)
         await store.prepare("addon")
-        async with store.lease("addon", part["houdini"].stem, lambda: None):
+        async with store.lease("addon", store.root("addon").part_lease(part["houdini"]), lambda: None):
             await run(dev, tmp_path, BundleChoice(bundle="other"))
         left = {path.name for path in folder.iterdir()}
     kept = (part["nuke"], part["houdini"])

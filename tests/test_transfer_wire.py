@@ -86,6 +86,19 @@ async def test_hosts_that_need_no_proxy(
     assert proxy.heads == []
 
 
+@pytest.mark.parametrize("password", ["se/s3cret", "se#s3cret", "se?s3cret", "s3cret:99999@127.0.0.1"])
+async def test_a_proxy_that_is_no_address_is_not_the_servers_fault(
+    dev: DevServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://me:{password}@127.0.0.1:99999")
+    error = (await run(dev, tmp_path)).error
+    assert error is not None
+    assert error.exit_code == 3
+    assert "The proxy that is named for" in error.message
+    assert "s3cret" not in error.message
+    assert "HTTP_PROXY" in error.hint
+
+
 @pytest.mark.parametrize("how", ["gone", "407", "502"])
 async def test_a_proxy_that_fails_is_named_without_its_password(
     dev: DevServer,

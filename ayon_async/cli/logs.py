@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
@@ -55,6 +56,22 @@ class _ToStandardOutput(logging.Handler):
         if self._everything or record.levelno >= logging.WARNING or record.name.startswith(_OWN):
             with contextlib.suppress(OSError):  # nobody reads it any more; the work goes on
                 show(self.format(record))
+
+
+class _ToFile(RotatingFileHandler):
+    """A log that can't be written any more is a pity and nothing else: it is said once, and the work goes on."""
+
+    _told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self._told:
+            self._told, error = True, sys.exc_info()[1]
+            reason = error.strerror if isinstance(error, OSError) else error
+            complain(f"Warning: The log file {self.baseFilename} can't be written any more: {reason}.")
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what was not written yet does not fit either
+            super().close()
 
 
 @contextmanager
@@ -120,9 +137,7 @@ def _handling(handler: logging.Handler) -> Iterator[None]:
 def _log_file(path: Path) -> logging.Handler:
     try:
         fs.make_folders(path.parent)
-        handler = RotatingFileHandler(
-            path, maxBytes=_LONGEST, backupCount=_KEPT, encoding="utf-8", errors="backslashreplace"
-        )
+        handler = _ToFile(path, maxBytes=_LONGEST, backupCount=_KEPT, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         hint = "Name another one with --log-file."
         raise SettingsError(f"The log file {path} can't be written: {error.strerror}.", hint) from error

@@ -312,8 +312,12 @@ class Store:
         Raises:
             StoreError: It can't be written.
         """
-        root = self._roots["addon"]
-        await on_disk(root, lambda: write_validator(held.path, etag, modified))
+
+        def note() -> None:
+            with contextlib.suppress(ValueError):  # a damaged record is for `verify` to tell
+                write_validator(held.path, etag, modified)
+
+        await on_disk(self._roots["addon"], note)
 
     async def replace_waiting(self) -> tuple[str, ...]:
         """Try again what could not be replaced because it was in use; returns a sentence for each that still is."""

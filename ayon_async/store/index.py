@@ -97,7 +97,11 @@ def read_clientless(path: Path, server: str) -> frozenset[Item]:
     """The addons that this server was seen to have no client part of."""
     pairs = read(path).get(server)
     with contextlib.suppress(TypeError, ValueError):
-        return frozenset(Item("addon", name, version) for name, version in pairs or ())
+        return frozenset(
+            Item("addon", name, version)
+            for name, version in pairs or ()
+            if isinstance(name, str) and isinstance(version, str)
+        )
     return frozenset()
 
 

@@ -85,6 +85,10 @@ class Root:
         """Where to collect an archive's bytes; the key tells one archive from another."""
         return self.parts / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.part"
 
+    def part_lease(self, part: Path) -> str:
+        """The name of the lease of a part; no item has one that begins like it."""
+        return f".{part.stem}"
+
     def item(self, item: Item) -> Path:
         """The item's own folder."""
         return self.path / item.folder

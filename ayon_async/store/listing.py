@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,12 +60,22 @@ def _installed(root: Root) -> Iterator[Installed]:
     for path in folders:
         progress, record = read_progress(path), read_record(path)
         item = _item(root, path.name, record, named)
-        ours = (path / RECORD_FILE).is_file()
+        ours = _has_record(path)
         old = progress is None and is_of_old_launcher(path) and index.has(listed, item)
         is_complete = old or (progress is not None and progress.state == "done")
         if is_complete or ours:
             finished = progress.dist_finished if progress else None
             yield Installed(item, path, record, is_complete, _when(path, record.installed, finished))
+
+
+def _has_record(folder: Path) -> bool:
+    """Whether a folder is ours; also one that we may not look into, of which nobody could tell that it is complete."""
+    try:
+        return stat.S_ISREG((folder / RECORD_FILE).stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def _named(root: Root, listed: dict[str, Any]) -> dict[str, Item]:

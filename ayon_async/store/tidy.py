@@ -88,7 +88,7 @@ def sweep(root: Root, leases: Leases, leftovers: Leftovers, keep: Set[str]) -> N
             if mine:
                 staging.remove(root, name)
     for part in sorted({path.with_suffix(".part") for path in leftovers.parts}):
-        with leases.hold_now(part.stem) as mine:
+        with leases.hold_now(root.part_lease(part)) as mine:
             # Still: somebody may have gone on with it.
             if mine and _is_worthless(part, leftovers.oldest, leftovers.done):
                 fs.remove(part.with_suffix(".json"))  # first: it must never say more than what is there
