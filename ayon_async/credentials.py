@@ -7,6 +7,7 @@ both, and then neither is touched (`find_credential`).
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import secrets
 import sys
@@ -93,7 +94,7 @@ class Credentials:
         self._folder = folder
         self._launcher_servers = {url: _normal(url) for url in launcher_servers}
         self._patience = patience
-        self._unusable: _KeyringUnusable | None = None
+        self._asking: threading.Thread | None = None
 
     # --- tokens -----------------------------------------------------------------------------------------------------
 
@@ -201,9 +202,13 @@ class Credentials:
     def _in_keyring(
         self, call: Callable[Concatenate[KeyringBackend, _P], _T], *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
-        """Ask the keyring, in a thread that may be left behind: a locked one can block for ever."""
-        if self._unusable is not None:
-            raise self._unusable
+        """Ask the keyring, in a thread that may be left behind: a locked one can block for ever.
+
+        While that thread hangs nobody is asked again; it may be unlocked later on.
+        """
+        silent = _KeyringUnusable(f"no answer within {self._patience:g} seconds, it may be locked")
+        if self._asking is not None and self._asking.is_alive():
+            raise silent
         answer: Future[_T] = Future()
 
         def work() -> None:
@@ -212,16 +217,17 @@ class Credentials:
             except Exception as error:  # backends raise whatever the libraries below them raise
                 answer.set_exception(error)
 
-        threading.Thread(target=work, name="keyring", daemon=True).start()
+        asking = threading.Thread(target=work, name="keyring", daemon=True)
+        asking.start()
+        if not concurrent.futures.wait([answer], self._patience).done:
+            self._asking = asking
+            raise silent
         try:
-            return answer.result(self._patience)
-        except _KeyringUnusable as error:
-            self._unusable = error
-        except TimeoutError:
-            self._unusable = _KeyringUnusable(f"no answer within {self._patience:g} seconds, it may be locked")
+            return answer.result()
+        except _KeyringUnusable:
+            raise
         except Exception as error:  # as above
-            self._unusable = _KeyringUnusable(str(error).partition("\n")[0].rstrip(".") or type(error).__name__)
-        raise self._unusable
+            raise _KeyringUnusable(str(error).partition("\n")[0].rstrip(".") or type(error).__name__) from error
 
     # --- files ------------------------------------------------------------------------------------------------------
 

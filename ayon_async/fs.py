@@ -412,8 +412,10 @@ def remove_tree(path: Path) -> None:
 def _remove_closed(path: str, error: BaseException) -> None:
     """Remove a folder that can't be looked into: another user of the group was killed before opening it for the group.
 
-    It is empty then, and who may write in the folder above may remove it.
+    It is empty then, and who may write in the folder above may remove it. What somebody else removed is fine.
     """
+    if isinstance(error, FileNotFoundError):
+        return
     try:
         os.rmdir(path)
     except OSError:

@@ -29,6 +29,7 @@ from ayon_async.store.copying import copy_item
 from ayon_async.store.ground import on_disk
 from ayon_async.store.lease import Lease
 from ayon_async.store.record import Inventory, read_inventory
+from ayon_async.survey import usable
 from ayon_async.threads import in_thread
 from ayon_async.transfer import Arrival, Transfers, remove_part
 from ayon_async.unpack import Unpacked
@@ -124,7 +125,7 @@ class Installer:
                         try:
                             found = await self.store.settled(item, looks[0])
                             return await self._install(job, entry, lease, found, replaces, damaged=damaged)
-                        except ItemError:
+                        except Exception:
                             # Who was stopped for long may find that others took over, and its own work cleared away.
                             if not await in_thread(lease.is_lost):
                                 raise
@@ -147,7 +148,7 @@ class Installer:
                 assert staged is not None, "there is nothing that it could be the same as"
                 await on_disk(self.store.root(item.kind), functools.partial(self._remember, job, staged))
                 await self.store.discard(staged)
-            held = (await self.store.held([item])).get(item)
+            held = (await usable(self.store, [item], [])).get(item)
             if held is None:
                 raise StoreError(f"{item.label} was removed while it was looked at.", "Sync again.")
             entry.end(replace(up_to_date(item, held), bytes_downloaded=entry.received, seconds=entry.seconds))
@@ -215,9 +216,15 @@ class Installer:
             inventory = read_inventory(near.path)
             if inventory is None:
                 raise StoreError(f"The record in {near.path} is gone.", "Verify that store.")
-            writable = self.store.group_writable
             copy_item(
-                near.path, inventory, staged, name=item.label, group_writable=writable, on_progress=told, stop=stop
+                near.path,
+                inventory,
+                staged,
+                name=item.label,
+                limits=self.store.limits,
+                group_writable=self.store.group_writable,
+                on_progress=told,
+                stop=stop,
             )
             return inventory
 

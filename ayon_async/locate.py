@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -227,10 +228,11 @@ def _checksum(digest: str | None, algorithm: str | None, default: Checksum | Non
     if not digest:
         return default
     name = (algorithm or "sha256").lower().replace("-", "")
-    if DIGITS.get(name) != len(digest.strip()):
+    digest = digest.strip()
+    if DIGITS.get(name) != len(digest) or not set(digest) <= set(string.hexdigits):
         message = f"{item.label}: the server's checksum {digest!r} is no {algorithm or 'sha256'} that can be checked."
         raise InvalidItem(message, "Correct it on the server: md5, sha1 or sha256, in hexadecimal.")
-    return Checksum(name, digest.strip().lower())
+    return Checksum(name, digest.lower())
 
 
 def _reason(reason: object) -> str:

@@ -52,7 +52,7 @@ async def look_offline(url: str, store: Store, choice: BundleChoice, policy: Pol
     ledger.begin(chosen.bundle.name, chosen.variant, [entry.item for entry in wanted])
     held = await usable(store, (entry.item for entry in wanted if entry.outcome is None), warnings)
     survey = Survey(chosen, held, warnings=warnings, offline=True)
-    settle(make_plan(wanted, held, frozenset(), policy).outcomes.values(), ledger, survey)
+    await settle(make_plan(wanted, held, frozenset(), policy).outcomes.values(), ledger, survey)
     return survey
 
 

@@ -305,7 +305,7 @@ class AyonServer:
         while True:
             attempt += 1
             last = attempt >= (self.retries + 1 if self.answered else _FIRST_ANSWER_ATTEMPTS)
-            retry_after = None
+            retry_after, used = None, self._credentials[:1]
             try:
                 reply = await self._send("GET", path)
             except CONNECTION_ERRORS as error:
@@ -314,8 +314,7 @@ class AyonServer:
                     raise ServerUnreachable(failure.message, failure.hint) from error
                 reason = failure.message
             else:
-                if reply.status == 401 and len(self._credentials) > 1 and not reply.elsewhere:
-                    self._credentials.pop(0)
+                if reply.status == 401 and not reply.elsewhere and self._has_another_than(used):
                     continue
                 asked_for = backoff.seconds_of(reply.retry_after)
                 if last or not backoff.may_mend(reply.status) or (asked_for or 0) >= patience:
@@ -327,6 +326,12 @@ class AyonServer:
             if pause >= _LONG_WAIT:
                 self._on_wait(f"{reason.rstrip('.')}; trying again in {pause:.0f} s.")
             await asyncio.sleep(pause)
+
+    def _has_another_than(self, refused: list[dict[str, str]]) -> bool:
+        """Whether there is still something to be tried; of requests that are refused at once the first gives it up."""
+        if self._credentials[:1] == refused and len(self._credentials) > 1:
+            self._credentials.pop(0)
+        return self._credentials[:1] != refused
 
     async def _post(self, path: str, payload: dict[str, str] | None = None) -> _Reply:
         try:

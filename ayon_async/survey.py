@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ayon_async import model
 from ayon_async.choice import BundleChoice
@@ -26,6 +28,9 @@ from ayon_async.resolve import (
 )
 from ayon_async.server import AyonServer
 from ayon_async.store import Held, Store
+from ayon_async.threads import abandonable
+
+_MOUNT_PATIENCE = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +96,14 @@ async def look(server: AyonServer, store: Store, choice: BundleChoice, policy: P
     if plan.missing:
         # The details are fetched anyway, so what was remembered is looked at anew.
         plan = make_plan(wanted, survey.held, frozenset(), policy, remote)
-    settle(plan.outcomes.values(), ledger, survey)
+    await settle(plan.outcomes.values(), ledger, survey)
     if plan.missing:
         details = details or await fetch_details(server, plan.missing)
         located = [locate(item, details, server, policy.platform) for item in plan.missing]
         seen = await store.memory.seen(server.url, plan.missing)
         located = pinned(located, policy, {item: known.sha256 for item, known in seen.items()})
         outcomes = [outcome for outcome in located if isinstance(outcome, ItemReport)]
-        settle(outcomes, ledger, survey)
+        await settle(outcomes, ledger, survey)
         clientless = {(outcome.name, outcome.version) for outcome in outcomes if outcome.reason == NO_CLIENT}
         addons = [item for item in plan.missing if item.kind == "addon"]
         survey.has_client = {item: (item.name, item.version) not in clientless for item in addons}
@@ -191,9 +196,19 @@ async def locate_installed(items: Sequence[Item], server: AyonServer, platform: 
     return jobs
 
 
-def settle(outcomes: Iterable[ItemReport], ledger: Ledger, survey: Survey) -> None:
+async def settle(outcomes: Iterable[ItemReport], ledger: Ledger, survey: Survey) -> None:
+    """Enter outcomes that need no work, and warn of developers' folders that are absent."""
     for outcome in outcomes:
         ledger[Item(outcome.kind, outcome.name, outcome.version)].end(outcome)
-        if outcome.reason == IN_DEVELOPMENT and (outcome.path is None or not outcome.path.exists()):
+        if outcome.reason == IN_DEVELOPMENT and not await _is_there(outcome.path):
             where = outcome.path or "the folder that the bundle should name"
             survey.warnings.append(f"{outcome.label} is in development, but {where} is absent.")
+
+
+async def _is_there(path: Path | None) -> bool:
+    """Whether a developer's folder is there; one on a dead mount is not."""
+    if path is None:
+        return False
+    with contextlib.suppress(TimeoutError, OSError):
+        return await abandonable(path.exists, _MOUNT_PATIENCE)
+    return False

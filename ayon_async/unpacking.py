@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from ayon_async import fs
 from ayon_async.ahead import Ahead
 from ayon_async.effort import Effort
 from ayon_async.errors import RecordName
@@ -68,7 +69,10 @@ class Unpacker:
         told, stop = teller(entry), threading.Event()
 
         def seal(unpacked: Unpacked) -> None:
-            _check_records(job.item, staged)
+            try:
+                _check_records(job.item, staged)
+            except OSError as error:  # as where who took this run for dead cleared it away
+                raise fs.explain(error, staged) from error
             files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
             self.store.seal(job.item, staged, _record(job, fetched, unpacked, self.server), files, begun)
 
@@ -185,6 +189,7 @@ def _check_records(item: Item, staged: Path) -> None:
 
     Raises:
         RecordName: There is such a thing.
+        OSError: The folder can't be read.
     """
     with os.scandir(staged) as entries:
         for entry in entries:

@@ -96,7 +96,8 @@ def age(value: object) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw]|)", str(value).strip(), re.IGNORECASE)
     if match is None or isinstance(value, bool):
         raise ValueError("must be a time such as 14d or 12h")
-    return float(match[1]) * {"": 86400, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[match[2].lower()]
+    seconds = float(match[1]) * {"": 86400, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[match[2].lower()]
+    return min(seconds, _LONGEST_AGE)
 
 
 def size(value: object) -> int:
@@ -105,9 +106,14 @@ def size(value: object) -> int:
     if match is None or isinstance(value, bool):
         raise ValueError("must be bytes, such as 500M or 64GiB")
     unit = (match[2] or "").lower()
-    return int(float(match[1]) * (1024 if unit.endswith("i") else 1000) ** " kmgt".index(unit[:1] or " "))
+    bytes_ = float(match[1]) * (1024 if unit.endswith("i") else 1000) ** " kmgt".index(unit[:1] or " ")
+    if not 1 <= bytes_ < 1 << 63:
+        raise ValueError("must be bytes, from 1 to 8388607TiB")
+    return int(bytes_)
 
 
+_LONGEST_AGE = 1000 * 365.25 * 86400
+"""Seconds; nothing is older, and dates do not go much further back."""
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
 

@@ -18,15 +18,15 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 try:
     from ayon_async import AyonAsyncError, AyonServer, BundleChoice, Snapshot, Store, SyncReport, sync
     from ayon_async.cli import interrupt
     from ayon_async.cli.command import faults_told
-    from ayon_async.cli.output import be_lenient
+    from ayon_async.cli.output import be_lenient, complain, show
     from ayon_async.configuration import load_settings
     from ayon_async.errors import AccessDenied, ServerError, UsageError
     from ayon_async.http import Timeouts, Tls
@@ -146,23 +146,18 @@ class Preseed:
         }
 
 
-def tell(platform: str, report: SyncReport, stream: TextIO) -> None:
+def tell(platform: str, report: SyncReport, say: Callable[[str], None]) -> None:
     """What became of one run: a line, and on standard error what failed."""
     counted = Counter(item.state.replace("_", " ") for item in report.items)
     states = ", ".join(f"{count} {state}" for state, count in counted.items()) or "nothing done"
     amount = f"{report.bytes_downloaded / 1e6:.1f} MB in {report.seconds:.1f} s"
-    print(f"{report.bundle or 'no bundle'} for {platform}: {states}; {amount}", file=stream)
+    say(f"{report.bundle or 'no bundle'} for {platform}: {states}; {amount}")
     for warning in report.warnings:
-        say(warning)
+        complain(warning)
     # The run's error may be an item's as well.
     for error in dict.fromkeys([*(item.error for item in report.items), report.error]):
         if error is not None:
-            say(f"{error.message} {error.hint}")
-
-
-def say(text: str) -> None:
-    """Tell the person something that was not asked for."""
-    print(text.rstrip(), file=sys.stderr, flush=True)
+            complain(f"{error.message} {error.hint}".rstrip())
 
 
 def main(arguments: list[str]) -> int:
@@ -172,7 +167,7 @@ def main(arguments: list[str]) -> int:
     try:
         preseed = Preseed(connection(options, os.environ), options)
     except UsageError as error:
-        say(f"preseed: {error.message} {error.hint}")
+        complain(f"preseed: {error.message} {error.hint}")
         return error.exit_code
     code = 0
     try:
@@ -189,9 +184,9 @@ def main(arguments: list[str]) -> int:
     interrupt.hold()
     code = code or next((report.exit_code for _, report in preseed.runs if not report.ok), 0)
     if options.json:
-        print(json.dumps(preseed.document(code), indent=2))
+        show(json.dumps(preseed.document(code), indent=2))
     for platform, report in preseed.runs:
-        tell(platform, report, sys.stderr if options.json else sys.stdout)
+        tell(platform, report, complain if options.json else show)
     return code
 
 

@@ -195,6 +195,25 @@ def test_a_keyring_that_does_not_answer_is_waited_for_once(memory: Memory, folde
     assert "no answer within 0.2 seconds" in credentials.warnings[0]
 
 
+def test_a_keyring_that_is_unlocked_meanwhile_is_asked_again(memory: Memory, folder: Path) -> None:
+    memory.entries["AYON/" + URL, "username"] = "kept"
+    keyring.set_keyring(Locked())
+    credentials = Credentials(folder)
+    assert credentials.load(URL) is None
+    keyring.set_keyring(memory)
+    assert credentials.load(URL) == Credential("kept", "keyring")
+    until = threading.Event()
+    keyring.set_keyring(Blocked(until))
+    credentials = Credentials(folder, patience=0.2)
+    assert credentials.load(URL) is None
+    until.set()
+    for thread in threading.enumerate():
+        if thread.name == "keyring":
+            thread.join()
+    keyring.set_keyring(memory)
+    assert credentials.load(URL) == Credential("kept", "keyring")
+
+
 def test_a_keyring_that_does_not_answer_holds_up_no_exit(tmp_path: Path) -> None:
     code = f"""
 import keyring, keyring.backend, time

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -161,3 +162,13 @@ def test_the_command_serves_until_it_is_interrupted() -> None:
         else:
             process.send_signal(signal.SIGINT)
             assert process.wait(5) == 0
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "ayon_async.devserver", "--studio", "tiny", "--port", str(port)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"on port {port}" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -129,3 +129,22 @@ def test_what_is_renamed_into_its_place_has_the_rights_of_that_place(
     monkeypatch.setattr(fs, "_flush_device", lambda fd: None)
     lay(root, Holder(), group_writable=False)
     assert modes & {0o700} == private
+
+
+def test_what_somebody_else_removes_meanwhile_is_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree, unlink, rmdir = tmp_path / "tree", os.unlink, os.rmdir
+    for name in ("a/b/one", "a/two", "three"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_bytes(b"")
+
+    def twice(remove: Callable[..., None]) -> Callable[..., None]:
+        def removed(path: str, **options: Any) -> None:
+            remove(path, **options)
+            remove(path, **options)
+
+        return removed
+
+    monkeypatch.setattr(os, "unlink", twice(unlink))
+    monkeypatch.setattr(os, "rmdir", twice(rmdir))
+    fs.remove_tree(tree)
+    assert not tree.exists()

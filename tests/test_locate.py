@@ -337,6 +337,7 @@ async def test_how_a_checksum_may_be_given(tmp_path: Path, attested: dict[str, A
     "attested",
     [
         {"checksum": digest("md5")},  # is no sha256
+        {"checksum": "x" * 64},
         {"checksum": digest("sha256"), "checksumAlgorithm": "md5"},
         {"checksum": "0123456789abcdef", "checksumAlgorithm": "crc64"},
         {"checksum": digest("sha256")[:-1]},

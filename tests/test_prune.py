@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -281,6 +282,18 @@ async def test_what_somebody_works_on_stays(server: DevServer, tmp_path: Path) -
     assert "maya_1.0.0" in names_in(tmp_path / "addons")
 
 
+async def test_what_waits_to_replace_it_goes_too(server: DevServer, tmp_path: Path) -> None:
+    await three_promotions(server, tmp_path)
+    pending = tmp_path / "addons/.ayon-async/pending"
+    pending.mkdir()
+    for name in ("maya_1.0.0", "maya_3.0.0"):
+        shutil.copytree(tmp_path / "addons" / name, pending / name)
+    assert (await pruned(server, tmp_path)).exit_code == 0
+    assert names_in(pending) == {"maya_3.0.0"}
+    assert await Store.at(tmp_path).replace_waiting() == ()
+    assert not (tmp_path / "addons/maya_1.0.0").exists()
+
+
 async def test_what_cannot_be_removed_is_there_as_before(
     server: DevServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,7 +343,8 @@ async def test_a_killed_prune_leaves_nothing_for_long(
         pass
 
     def killed(path: Path) -> None:
-        raise Killed(path)
+        if path.exists():
+            raise Killed(path)
 
     monkeypatch.setattr(fs, "remove_tree", killed)
     with pytest.raises(Killed):

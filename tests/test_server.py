@@ -139,6 +139,13 @@ async def test_a_token_in_place_of_a_key_is_tried_once(dev: DevServer, tmp_path:
     assert reached(dev).count("/api/bundles") == 2
 
 
+async def test_requests_that_are_refused_at_once_are_all_made_again(dev: DevServer) -> None:
+    async with AyonServer(dev.url, token=KEY) as server:
+        await asyncio.gather(*(server.me() for _ in range(4)))
+    statuses = sorted(record.status for record in dev.requests)
+    assert statuses == [200] * 4 + [401] * 4
+
+
 async def test_a_key_in_place_of_a_token_is_tried_once(dev: DevServer) -> None:
     async with AyonServer(dev.url, token=KEY) as server:
         assert (await server.me()).name == "artist"

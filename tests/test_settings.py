@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ayon_async.choice import BundleChoice
 from ayon_async.configuration import load_settings
 from ayon_async.errors import SettingsError, UsageError
 from ayon_async.settings import BY_KEY, SETTINGS, Place, Settings
+from ayon_async.values import age
 
 
 class Places:
@@ -190,6 +192,9 @@ def test_a_variable_that_cannot_be_used(places: Places, variable: str, text: str
         ("bundle = ['a']", "bundle must be a line of text"),
         ('server = "https://me:s3cret@ayon"', "server can't be used"),
         ('api_key = "s3cret"', "api_key must not stand in a file"),
+        ("max_size = 0", "max_size must be bytes, from 1 to"),
+        ('max_size = "8388608TiB"', "max_size must be bytes, from 1 to"),
+        ('max_size = "99999999999999999999999999"', "max_size must be bytes, from 1 to"),
         ("jobs = ", "not valid TOML"),
     ],
 )
@@ -300,3 +305,11 @@ def test_the_table_is_complete() -> None:
     choices = {"bundle", "use_dev", "use_staging", "project", "project_bundle"}
     assert {setting.key for setting in SETTINGS} == attributes | choices
     assert all(setting.help for setting in SETTINGS)
+
+
+def test_ages() -> None:
+    assert [age(text) for text in ("14", "12h", 2, "1w")] == [14 * 86400, 12 * 3600, 2 * 86400, 7 * 86400]
+    assert datetime.now(UTC) - timedelta(seconds=age("99999999999999999999w")) < datetime(1100, 1, 1, tzinfo=UTC)
+    for wrong in ("soon", "-1d", True):
+        with pytest.raises(ValueError, match="must be a time"):
+            age(wrong)

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -305,6 +306,20 @@ async def test_lost_or_damaged_lists_are_made_again_from_the_folders(
     assert reached(dev) == ["/api/bundles"]
     for path, before in zip(lists, good, strict=True):
         assert without_times(read(path)) == without_times(before)
+
+
+async def test_a_list_that_a_launcher_is_writing_is_waited_for(dev: DevServer, tmp_path: Path) -> None:
+    """It writes in place: who reads meanwhile finds a part of it, and must not take that for all."""
+    assert (await synced(dev, tmp_path)).ok
+    path = tmp_path / "addons/addons.json"
+    whole = {**read(path), "blender": {"1.1.7": ENTRY}}
+    text = json.dumps(whole)
+    path.write_text(text[: len(text) // 2])
+    later = threading.Timer(0.3, path.write_text, [text])
+    later.start()
+    assert (await synced(dev, tmp_path)).ok
+    later.join()
+    assert read(path) == whole
 
 
 async def test_an_entry_that_is_none_is_replaced(dev: DevServer, tmp_path: Path) -> None:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ayon_async import fs
+from ayon_async import fs, unpacking
+from ayon_async.devserver import DevServer
+from ayon_async.item import Item
 from ayon_async.store.ground import lay
 from ayon_async.store.layout import roots_of
 from ayon_async.store.lease import Holder, Lease
+from studios import leftovers, small, states, studio, synced
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="nobody can take a lease over there")
 
@@ -66,3 +70,57 @@ def test_a_counted_lease_is_given_back_on_windows(tmp_path: Path, monkeypatch: p
         held.give_back()
         assert [path.name for path in root.locks.iterdir()] == ["maya_1.0.0.lease"]
     assert list(root.locks.iterdir()) == []
+
+
+@posix
+async def test_a_lease_counts_while_the_first_work_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That may take long, as where much was left behind: nobody shall take its holder for dead."""
+    monkeypatch.setattr("ayon_async.store.lease.COUNT_EVERY", 0.05)
+    root = roots_of(tmp_path / "addons", tmp_path / "dependency_packages")["addon"]
+    leases, path = lay(root, Holder(), group_writable=False), root.locks / "maya_1.0.0.lease"
+
+    def work(_: Lease) -> None:
+        end = time.monotonic() + 20
+        while path.stat().st_mtime < 20 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert path.stat().st_mtime >= 20  # it has counted to two
+
+    async with leases.hold("maya_1.0.0", lambda: None, work):
+        pass
+    assert not path.exists()
+
+
+@posix
+async def test_a_lease_is_given_back_where_the_first_work_fails(tmp_path: Path) -> None:
+    root = roots_of(tmp_path / "addons", tmp_path / "dependency_packages")["addon"]
+    leases = lay(root, Holder(), group_writable=False)
+
+    def work(_: Lease) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        async with leases.hold("maya_1.0.0", lambda: None, work):
+            raise AssertionError("it is not held")
+    assert list(root.locks.iterdir()) == []
+
+
+@posix
+async def test_who_was_taken_for_dead_before_the_seal_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had staged was cleared away, with its lease: that is nobody's fault."""
+    check, times = unpacking._check_records, 0
+
+    def late(item: Item, staged: Path) -> None:
+        nonlocal times
+        times += 1
+        if times == 1:
+            fs.remove_tree(staged)
+            (tmp_path / "addons/.ayon-async/locks" / f"{item.folder}.lease").unlink()
+        check(item, staged)
+
+    monkeypatch.setattr(unpacking, "_check_records", late)
+    async with DevServer(studio(small("maya 1.0.0"))) as dev:
+        report = await synced(dev, tmp_path)
+    assert (report.ok, states(report), times) == (True, {"maya 1.0.0": "installed"}, 2)
+    assert leftovers(tmp_path) == []

@@ -358,6 +358,23 @@ async def test_signing_out(machine: Machine, server: DevServer) -> None:
     assert seen.moods[-1] is Mood.SIGNED_OUT
 
 
+async def test_who_signed_out_stays_out(machine: Machine, server: DevServer) -> None:
+    """A key in the environment signs nobody in again: not by the clock, and not by other settings."""
+    async with watching(machine, replace(QUICK, tick=0.05)) as seen:
+        await seen.idle()
+        seen.watch.sign_out()
+        await seen.mood(Mood.SIGNED_OUT)
+        server.forget_requests()
+        configure(machine, news_wait=0, check_every="1s")
+        await seen.until(lambda state: state.mood is Mood.SIGNED_OUT)
+        configure(machine, news_wait=0, check_every="1s", use_staging=True)
+        await seen.until(lambda state: state.follows == "staging")
+        await asyncio.sleep(1.5)  # longer than it would take to ask again
+        assert (seen.watch.state.mood, server.requests_to("/api/bundles")) == (Mood.SIGNED_OUT, [])
+        seen.watch.signed_in(server.url)
+        await seen.idle("staging")
+
+
 # --- what fails -------------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # at run time only where needed: until `listen` is called sig
     from ayon_async.errors import Interrupted
 
 T = TypeVar("T")
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 0.5  # seconds for threads that are about to end
 
 _first: signal.Signals | None = None

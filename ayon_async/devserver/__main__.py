@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,7 +30,12 @@ def main() -> None:
     parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="where the sample's archives are kept")
     arguments = parser.parse_args()
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(_studio(arguments), arguments.port))
+        try:
+            asyncio.run(_serve(_studio(arguments), arguments.port))
+        except OSError as error:
+            sys.exit(f"There can't be a server on port {arguments.port}: {error.strerror or error}.")
+        except OverflowError:
+            parser.error(f"--port must be from 0 to 65535, not {arguments.port}")
 
 
 def _studio(arguments: argparse.Namespace) -> Studio:

@@ -30,6 +30,7 @@ def copy_item(
     staged: Path,
     *,
     name: str,
+    limits: Limits,
     group_writable: bool = False,
     on_progress: Callable[[float], None] | None = None,
     stop: threading.Event | None = None,
@@ -45,6 +46,7 @@ def copy_item(
         inventory: What is in it.
         staged: The new folder.
         name: What to call the item in messages.
+        limits: What is refused as too much.
         group_writable: Whether files and folders are writable for their group.
         on_progress: Called in this thread with the share that is done, from 0 to 1.
         stop: Set it in another thread to end the work soon.
@@ -55,7 +57,7 @@ def copy_item(
         Stopped: `stop` was set.
     """
     total = sum(file.size for file in inventory.files)
-    budget, meter, names = Budget(name, total, Limits()), Meter(total, on_progress, stop), Names(name, Limits())
+    budget, meter, names = Budget(name, total, limits), Meter(total, on_progress, stop), Names(name, limits)
     try:
         folder, done = Folder(name, staged, group_writable=group_writable), 0
         for path in _folders(Path(fs.long_path(source))):

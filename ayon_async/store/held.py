@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,11 +30,12 @@ class Held:
 def held(roots: Roots, items: Iterable[Item]) -> dict[Item, Held]:
     """Those of the items that are complete."""
     found = {}
+    listed = functools.cache(lambda root: index.read(root.list))
     for item in items:
         root = roots[item.kind]
         for path in root.places(item):
             progress = read_progress(path)
-            old = progress is None and is_of_old_launcher(path) and index.has(index.read(root.list), item)
+            old = progress is None and is_of_old_launcher(path) and index.has(listed(root), item)
             if old or (progress is not None and progress.state == "done"):
                 found[item] = Held(path, read_record(path))
                 break

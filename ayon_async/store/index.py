@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,24 @@ from ayon_async.item import Item
 from ayon_async.store.record import Record, now
 
 _MERGES = 50
+_WRITTEN_WITHIN, _POLL = 1.0, 0.05
+"""Seconds within which a launcher has written its list, which it does in place."""
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; an empty one where the file is missing or damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    """The JSON object in a file; an empty one where the file is missing or stays damaged."""
+    end = time.monotonic() + _WRITTEN_WITHIN
+    while True:
+        try:
+            content = json.loads(path.read_bytes())
+        except (OSError, RecursionError):
+            return {}
+        except ValueError:  # maybe a launcher is writing it just now
+            if time.monotonic() >= end:
+                return {}
+            time.sleep(_POLL)
+            continue
+        return content if isinstance(content, dict) else {}
 
 
 def has(index: Mapping[str, Any], item: Item) -> bool:

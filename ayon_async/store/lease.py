@@ -156,14 +156,13 @@ class Leases:
             StoreError: The system does not lock files here, as it did where the store was made.
             OSError: There can't be a lease.
         """
-        lease = await self._wait(name, waiting, first)
-        counting = _Counting(lease)
+        counting = _Counting()
         try:
-            yield lease
+            yield await self._wait(name, waiting, first, counting)
         finally:
             counting.end()
-            if not lease.is_over:
-                await in_thread(lease.give_back)
+            if counting.lease is not None and not counting.lease.is_over:
+                await in_thread(counting.lease.give_back)
 
     @contextlib.contextmanager
     def hold_now(self, name: str) -> Iterator[bool]:
@@ -196,11 +195,22 @@ class Leases:
         elif sys.platform != "win32":
             _remove_if_dead(path)
 
-    async def _wait(self, name: str, waiting: Callable[[], None], first: Callable[[Lease], None] | None) -> Lease:
+    async def _wait(
+        self, name: str, waiting: Callable[[], None], first: Callable[[Lease], None] | None, counting: _Counting
+    ) -> Lease:
         taken_over, told = False, False
         seen, since = b"", time.monotonic()
         path = self._path(name)
-        while (lease := await self._taken(name, taken_over, first)) is None:
+
+        def take() -> Lease | None:
+            lease = counting.lease = self._take(name)
+            if lease is not None:
+                lease.taken_over = taken_over
+                if first is not None:
+                    first(lease)
+            return lease
+
+        while (lease := await in_thread(take)) is None:
             state = await in_thread(_look_at, path)
             if state != seen:
                 seen, since = state, time.monotonic()
@@ -215,32 +225,6 @@ class Leases:
                 told = True
             await asyncio.sleep(POLL)
         return lease
-
-    async def _taken(self, name: str, taken_over: bool, first: Callable[[Lease], None] | None) -> Lease | None:
-        """The lease, unless somebody else holds it; given back when this task is cancelled meanwhile."""
-        taken: list[Lease | None] = []
-
-        def take() -> None:
-            lease = self._take(name)
-            taken.append(lease)
-            if lease is None:
-                return
-            lease.taken_over = taken_over
-            if first is not None:
-                try:
-                    first(lease)
-                except BaseException:
-                    lease.give_back()
-                    raise
-
-        try:
-            await in_thread(take)
-        except asyncio.CancelledError:
-            for lease in taken:
-                if lease is not None:
-                    await in_thread(lease.give_back)
-            raise
-        return taken[0]
 
     def _take(self, name: str) -> Lease | None:
         path = self._path(name)
@@ -273,7 +257,7 @@ class Leases:
 def _take_on_windows(path: Path) -> Lease | None:
     import filelock  # only here: it costs every start some milliseconds
 
-    lock = filelock.FileLock(path, thread_local=False)
+    lock = filelock.FileLock(fs.long_path(path), thread_local=False)
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:
@@ -315,10 +299,14 @@ def _lock(fd: int, path: Path) -> bool:
 
 
 class _Counting:
-    """Counts in a lease as long as it is held: by a timer, since most leases are given back before they count."""
+    """Counts in a lease as long as it is held: by a timer, since most leases are given back before they count.
 
-    def __init__(self, lease: Lease) -> None:
-        self._lease = lease
+    Attributes:
+        lease: As soon as there is one.
+    """
+
+    def __init__(self) -> None:
+        self.lease: Lease | None = None
         self._number = 0
         self._ended = False
         self._loop = asyncio.get_running_loop()
@@ -334,12 +322,15 @@ class _Counting:
             self._timer = self._loop.call_later(COUNT_EVERY, self._begin)
 
     def _begin(self) -> None:
+        if self.lease is None:
+            self._wait()
+            return
         self._number += 1
-        self._loop.run_in_executor(None, self._count, self._number).add_done_callback(self._wait)
+        self._loop.run_in_executor(None, self._count, self.lease, self._number).add_done_callback(self._wait)
 
-    def _count(self, number: int) -> None:
+    def _count(self, lease: Lease, number: int) -> None:
         with contextlib.suppress(OSError):  # others may take over then, and no harm comes of it
-            self._lease.count(number)
+            lease.count(number)
 
 
 def _look_at(path: Path) -> bytes:

@@ -103,7 +103,7 @@ def read_progress(folder: Path) -> Progress | None:
         content = msgspec.json.decode(fs.read(folder / PROGRESS_FILE))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, RecursionError):
         return Progress("")
     fields = content if isinstance(content, dict) else {}
     texts = {name: value for name in Progress.__struct_fields__ if isinstance(value := fields.get(name), str)}
@@ -114,7 +114,7 @@ def read_record(folder: Path) -> Record:
     """Our record without the inventory; an empty one where the launcher installed the folder."""
     try:
         return _RECORD.decode(fs.read(folder / RECORD_FILE))
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, RecursionError):
         return Record()
 
 
@@ -128,6 +128,8 @@ def read_inventory(folder: Path) -> Inventory | None:
         return _INVENTORY.decode(fs.read(folder / RECORD_FILE))
     except FileNotFoundError:
         return None
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def write_validator(folder: Path, etag: str | None, modified: str | None) -> None:

@@ -139,11 +139,14 @@ def _exchange(old: Path | None, aside: Path, staged: Path, path: Path, stop: thr
 
 
 def take_away(root: Root, item: Item, path: Path) -> None:
-    """Remove an item's folder, at once for everybody who looks; call it while holding the item's lease.
+    """Remove an item's folder, at once for everybody who looks, and what waits to replace it.
+
+    Call it while holding the item's lease.
 
     Raises:
         OSError: It can't be renamed, and is there as before.
     """
+    fs.remove_tree(root.pending / item.folder)  # first: else the next start would bring back what is gone
     aside = _new_aside(root, item.folder)
     fs.rename(path, aside)
     with contextlib.suppress(OSError):  # still in use somewhere; a later run sweeps it

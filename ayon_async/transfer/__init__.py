@@ -8,7 +8,6 @@ there are.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -71,8 +70,7 @@ class Transfers:
     ) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticker
+            await asyncio.wait([self._ticker])  # which is no end of who is cancelled itself
         self._writers.shutdown()
 
     def limit(self, rate: float | None) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
 import stat
+import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from pathlib import Path
@@ -60,11 +63,21 @@ async def copy(
                     entry.add(len(data))
                     position += len(data)
         finally:
-            await abandonable(file.close, patience)
+            _close(file)
     except TimeoutError as error:
         raise SourceUnavailable(f"{path} did not answer within {patience:g} s.", _HINT) from error
     except OSError as error:
         raise SourceUnavailable(f"{path} can't be read: {error.strerror or error}.", _HINT) from error
+
+
+def _close(file: io.FileIO) -> None:
+    """Close it in a thread of its own that nobody waits for: also when this task is cancelled."""
+
+    def close() -> None:
+        with contextlib.suppress(OSError):  # nothing was written
+            file.close()
+
+    threading.Thread(target=close, daemon=True, name="close").start()
 
 
 async def _take_up(

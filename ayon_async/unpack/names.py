@@ -11,7 +11,6 @@ from ayon_async.unpack import errors
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _DRIVE = re.compile(r"[A-Za-z]:")
-_FORBIDDEN = re.compile(r'[<>:"|?*]')
 _SUSPICIOUS = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff\\<>:"|?*]|^/')  # what none but bad names have
 _PORTS = [port + digit for port in ("COM", "LPT") for digit in "123456789¹²³"]
 _RESERVED = frozenset(["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", *_PORTS])

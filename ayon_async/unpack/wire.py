@@ -33,7 +33,7 @@ class Task(msgspec.Struct, frozen=True):
     """
 
     path: bytes
-    identity: tuple[int, int, int, int]
+    identity: str
     destination: bytes
     name: str
     limits: Limits
@@ -138,10 +138,10 @@ class Channel:
         return data
 
 
-def identity_of(file: BinaryIO) -> tuple[int, int, int, int]:
-    """Device, inode, size and time of the last change of an open file."""
+def identity_of(file: BinaryIO) -> str:
+    """Device, inode, size and time of the last change of an open file; text, as Windows has numbers above 64 bits."""
     state = os.fstat(file.fileno())
-    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+    return f"{state.st_dev} {state.st_ino} {state.st_size} {state.st_mtime_ns}"
 
 
 def to_bytes(path: Path) -> bytes:

@@ -173,7 +173,7 @@ class Watch:
         stamp = await asyncio.to_thread(stamp_of, self.setup)
         try:
             await self._checks.begin(self.setup)
-            self._connect(quietly=True)
+            self._connect_unless_left()
             while True:
                 waited = self._patience()
                 with contextlib.suppress(TimeoutError):
@@ -182,7 +182,7 @@ class Watch:
                 self._wake.clear()
                 if alarm.slept(waited):
                     log.info("The computer slept; checking.")
-                    self._connect()
+                    self._connect_unless_left(quietly=False)
                 if stamp != (stamp := await asyncio.to_thread(stamp_of, self.setup)):
                     await self._reload()
                 await self._act()
@@ -220,8 +220,7 @@ class Watch:
             return
         if facts.line == "refused":
             self._due = now + self.setup.settings.check_every
-            if not (self._left and self.setup.settings.api_key):
-                self._connect(quietly=True)
+            self._connect_unless_left()
         elif facts.line == "up":
             if self._work is not None and not facts.is_running:
                 await self._stop_work()  # it fetches ahead, which can wait
@@ -273,6 +272,15 @@ class Watch:
         if not quietly:
             self._board.know(line="asking", asked=True)
         self._line = asyncio.get_running_loop().create_task(self._keep_line(before))
+
+    @property
+    def _stays_out(self) -> bool:
+        """Whether a person signed out where a key in the environment would sign in again by itself."""
+        return self._left and self.setup.settings.api_key is not None
+
+    def _connect_unless_left(self, *, quietly: bool = True) -> None:
+        if not self._stays_out:
+            self._connect(quietly=quietly)
 
     async def _keep_line(self, before: asyncio.Task[None] | None) -> None:
         await _end(before)
@@ -372,16 +380,18 @@ class Watch:
             shown = shown_of(settings)
             if before.settings.server != settings.server:
                 shown |= {"user": None, "was_user": None}
-            self._board.know(shown, settings_error=None, line="asking", asked=True, report=None)
+                self._left = False
+            line: dict[str, Any] = {} if self._stays_out else {"line": "asking", "asked": True}
+            self._board.know(shown, settings_error=None, report=None, **line)
             async with self._turn:
                 await self._stop_work()
                 await self._checks.begin(setup)
                 self._due = math.inf
-                self._connect()
+                self._connect_unless_left(quietly=False)
             return
         self._board.know(shown_of(settings), settings_error=None)
         if self._board.facts.line == "refused":
-            self._connect(quietly=True)  # somebody may have signed in elsewhere
+            self._connect_unless_left()  # somebody may have signed in elsewhere
         elif (before.settings.prefetch, before.settings.check_every) != (settings.prefetch, settings.check_every):
             self._ask(0.0)
 
