@@ -8,8 +8,6 @@ both, and then neither is touched (`find_credential`).
 from __future__ import annotations
 
 import concurrent.futures
-import os
-import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -267,21 +265,10 @@ class Credentials:
 
     def _write(self, path: Path, content: _Tokens | _Servers) -> None:
         """Replace the file by one that only this user may read, in a folder that only this user may enter."""
-        new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             fs.make_folders(self._folder, 0o700)
             self._folder.chmod(0o700)
-            fd = fs.open_new(new, 0o600)
-            try:
-                try:
-                    fs.write(fd, msgspec.json.encode(content))
-                    fs.flush(fd)
-                finally:
-                    os.close(fd)
-                fs.replace(new, path)
-            except OSError:
-                fs.remove(new)
-                raise
+            fs.write_atomic(path, msgspec.json.encode(content), 0o600)
         except OSError as error:
             hint = "Give yourself the right to write there, or set AYON_API_KEY instead of signing in."
             raise AyonAsyncError(f"{path} can't be written: {error.strerror}.", hint) from error

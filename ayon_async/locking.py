@@ -18,7 +18,7 @@ from ayon_async.report import ItemReport, SyncReport
 from ayon_async.resolve import IN_DEVELOPMENT
 from ayon_async.server import AyonServer
 from ayon_async.settings import this_platform
-from ayon_async.store import Store
+from ayon_async.store import Record, Store
 from ayon_async.survey import locate_installed, usable
 from ayon_async.syncing import sync
 
@@ -92,7 +92,7 @@ async def _known(url: str, store: Store, items: list[Item]) -> dict[Item, tuple[
     held, seen = await usable(store, items, []), await store.memory.seen(url, items)
     known = {}
     for item in items:
-        record = held[item].record
+        record = held[item].record if item in held else Record()
         if record.server == url and record.sha256 is not None and record.size is not None:
             known[item] = record.sha256, record.size
         elif item in seen:

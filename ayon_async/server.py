@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,13 +27,11 @@ from ayon_async.errors import (
     ServerUnreachable,
 )
 from ayon_async.http import CONNECTION_ERRORS, HttpClient, Timeouts, Tls, explain
+from ayon_async.settings import this_platform
 from ayon_async.urls import normalize_url, origin, redact
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-PLATFORM = {"win32": "windows", "darwin": "darwin"}.get(sys.platform, "linux")
-"""This machine's platform by the name that AYON gives it."""
 
 _FIRST_ANSWER_SECONDS = 10.0
 _FIRST_ANSWER_ATTEMPTS = 3
@@ -112,7 +109,7 @@ class AyonServer:
         self.answered = False
         self._on_wait = on_wait
         self.last_bundles: model.Bundles | None = None
-        about = {"X-ayon-platform": PLATFORM, "X-ayon-hostname": socket.gethostname()}
+        about = {"X-ayon-platform": this_platform(), "X-ayon-hostname": socket.gethostname()}
         self._about = {**about, "X-ayon-site-id": site_id} if site_id else about
         self.http = HttpClient(self.url, timeouts=timeouts, tls=tls)
         self._credentials: list[dict[str, str]] = []  # what is still to be tried, the one in use first

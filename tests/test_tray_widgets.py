@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import ssl
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +24,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="needs PySide6 and its system libraries")
 qasync = pytest.importorskip("qasync", exc_type=ImportError)
 
-from PySide6.QtCore import QSettings, Qt
+from PySide6.QtCore import QObject, QSettings, Qt, QTimer
 from PySide6.QtGui import QColor, QGuiApplication, QImage
 from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QLineEdit, QMenu, QPushButton, QTabWidget, QWidget
 
@@ -31,6 +34,7 @@ from ayon_async.cli.setup import Setup, set_up
 from ayon_async.devserver import ARTIST, DevServer, tiny_studio
 from ayon_async.devserver.faults import Body
 from ayon_async.tray.dialog import SignInDialog
+from ayon_async.tray.garbage import collect_here
 from ayon_async.tray.mark import RING_STEPS, Mark
 from ayon_async.tray.menu import Circumstances, Entry, menu_of
 from ayon_async.tray.menuview import MenuView
@@ -39,6 +43,7 @@ from ayon_async.tray.paint import COLOURS, SIZES, picture
 from ayon_async.tray.rows import RowView
 from ayon_async.tray.tasks import Tasks
 from ayon_async.tray.window import Actions, Window
+from ayon_async.watch.memory import give_back
 from tray_states import FAILED, FAILING, IDLE, SIGNED_OUT, WORKING, run
 
 SHAPES = ("idle", "checking", "working", "paused", "attention", "error", "offline", "signed_out")
@@ -50,6 +55,52 @@ def application() -> QApplication:
     assert isinstance(application, QApplication)
     application.setQuitOnLastWindowClosed(False)
     return application
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_garbage_elsewhere() -> Iterator[None]:
+    """As in the tray itself: what is Qt's and in a cycle must not end in another thread, as a server's here."""
+    gc.disable()
+    yield
+    gc.collect()
+    gc.enable()
+
+
+def test_garbage_is_collected_in_qts_thread_alone(application: QApplication, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+
+    class Watched(QTimer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.me = self
+            self.start(1000)
+
+        def __del__(self) -> None:
+            ended.append(threading.get_ident())
+
+    def work() -> None:
+        for _ in range(100_000):
+            garbage: list[object] = []
+            garbage.append(garbage)
+        give_back()
+
+    monkeypatch.setattr("ayon_async.tray.garbage._EVERY_MS", 10)
+    gc.enable()
+    parent = QObject()
+    try:
+        collect_here(parent)
+        for _ in range(10):
+            Watched()
+        elsewhere = threading.Thread(target=work)
+        elsewhere.start()
+        elsewhere.join()
+        deadline = time.monotonic() + 20
+        while len(ended) < 10 and time.monotonic() < deadline:
+            application.processEvents()
+        assert ended == [threading.get_ident()] * 10
+    finally:
+        parent.deleteLater()
+        gc.disable()
 
 
 # --- icons ----------------------------------------------------------------------------------------------------------

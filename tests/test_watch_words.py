@@ -28,7 +28,7 @@ from ayon_async.watch.describe import Narrator, failure_text, item_line, status_
 from ayon_async.watch.keep import Value, change_settings
 from ayon_async.watch.mood import Facts, error_of, mood_of
 from ayon_async.watch.single import Instance, raise_first, take_or_show_first
-from ayon_async.watch.unit import unit_text
+from ayon_async.watch.unit import unit_environment, unit_text
 from ayon_async.watch.updates import update_of
 
 MAYA = Item("addon", "maya", "1.2.0")
@@ -428,3 +428,13 @@ def test_the_unit_quotes_what_systemd_would_read() -> None:
     text = unit_text(["/opt/my py/python", "-m", "x", "50%", "$HOME", 'a"b\\c'], {"AYON_CA_FILE": "/etc/a 100%.pem"})
     assert 'ExecStart="/opt/my py/python" -m x "50%%" "$$HOME" "a\\"b\\\\c"\n' in text
     assert 'Environment="AYON_CA_FILE=/etc/a 100%%.pem"\n' in text
+
+
+def test_the_unit_knows_no_current_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"AYON_CA_FILE": "ca.pem", "AYON_ADDONS_DIR": "~/addons", "AYON_BUNDLE_NAME": "b", "AYON_API_KEY": "s3cret"}
+    assert unit_environment({**given, "AYON_HEADLESS_MODE": "1", "AYON_CERT_FILE": " "}) == {
+        "AYON_CA_FILE": str(tmp_path / "ca.pem"),
+        "AYON_ADDONS_DIR": str(Path.home() / "addons"),
+        "AYON_BUNDLE_NAME": "b",
+    }

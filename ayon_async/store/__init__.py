@@ -268,7 +268,6 @@ class Store:
         Raises:
             StoreError: They can't be written; the folder, which is of no use without them, is gone.
         """
-
         try:
             write_records(staged, record, files, started, self._file_mode)
         except OSError as error:

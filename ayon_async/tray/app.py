@@ -18,6 +18,7 @@ import qasync  # isort: skip
 
 from ayon_async.errors import AyonAsyncError, UsageError
 from ayon_async.tray.bridge import Bridge
+from ayon_async.tray.garbage import collect_here
 from ayon_async.tray.mark import Mark
 from ayon_async.tray.paint import icon_of
 from ayon_async.tray.ready import INSTEAD
@@ -68,6 +69,7 @@ def run_tray(setup: Setup, instance: Instance, log_file: Path) -> None:
     """
     qInstallMessageHandler(_QtLog())
     application = _Application(["ayon-async"])
+    collect_here(application)
     application.setApplicationName("ayon-async")
     application.setApplicationDisplayName("AYON addons")
     application.setApplicationVersion(__version__)

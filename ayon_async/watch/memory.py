@@ -18,7 +18,8 @@ def share_one_heap() -> None:
 
 def give_back() -> None:
     """Hand free memory back to the system, which glibc does not by itself; takes milliseconds."""
-    gc.collect()
+    if gc.isenabled():  # else it is for one thread alone, as in the tray
+        gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         _glibc().malloc_trim(0)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from ayon_async import fs
 from ayon_async.errors import AyonAsyncError, UsageError
 from ayon_async.settings import SETTINGS
+from ayon_async.values import file_path
 
 NAME = "ayon-async.service"
 _PLAIN = re.compile(r"[\w@+=:,./-]+", re.ASCII)
@@ -44,9 +45,14 @@ def unit_text(command: Sequence[str], environ: Mapping[str, str]) -> str:
 
 
 def unit_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that are settings of ours, without what is secret or of no use there."""
-    names = {setting.variable for setting in SETTINGS if setting.variable and setting.in_files}
-    return {name: environ[name] for name in names - {"AYON_HEADLESS_MODE"} if environ.get(name, "").strip()}
+    """The variables that are settings of ours, without what is secret or of no use there; paths are absolute."""
+    settings = [setting for setting in SETTINGS if setting.variable and setting.in_files and setting.key != "headless"]
+    given = {str(setting.variable): (setting, environ.get(str(setting.variable), "").strip()) for setting in settings}
+    return {
+        name: str(file_path(text).absolute()) if setting.read is file_path else text
+        for name, (setting, text) in given.items()
+        if text
+    }
 
 
 def write_unit(text: str, environ: Mapping[str, str] = os.environ) -> Path:
