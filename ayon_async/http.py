@@ -24,6 +24,7 @@ import aiohttp
 from yarl import URL
 
 from ayon_async.errors import SettingsError
+from ayon_async.threads import abandonable
 from ayon_async.urls import origin, redact
 from ayon_async.version import __version__
 
@@ -174,7 +175,7 @@ class HttpClient:
                     headers={**headers, **(private if at_home else {})},
                     json=json,
                     allow_redirects=False,
-                    proxy=self._proxy(url),
+                    proxy=await self._proxy(url),
                     ssl=self._context(url, at_home),
                 )
             except ValueError as error:
@@ -212,18 +213,19 @@ class HttpClient:
             raise RuntimeError("HttpClient is used outside its 'async with' block")
         async with self._session.ws_connect(
             _parse(url),
-            proxy=self._proxy(url),
+            proxy=await self._proxy(url),
             ssl=self._context(url, True),
             timeout=aiohttp.ClientWSTimeout(ws_receive=silence, ws_close=_CLOSING),
             max_msg_size=_LONGEST_MESSAGE,
         ) as socket:
             yield socket
 
-    def _proxy(self, url: str) -> str | None:
+    async def _proxy(self, url: str) -> str | None:
         name, now = origin(url), time.monotonic()
         since, proxy = self._proxies.get(name, (-_PROXY_SECONDS, None))
         if now - since >= _PROXY_SECONDS:
-            proxy = proxy_for(url)
+            # Windows and macOS look up the host's address to tell whether it is an exception.
+            proxy = await abandonable(lambda: proxy_for(url), self.timeouts.connect)
             self._proxies[name] = now, proxy
         return proxy
 

@@ -171,7 +171,7 @@ def test_a_bad_archive_is_refused_in_the_same_words(
     assert not (tmp_path / "worker").exists()
     path.write_bytes(good)  # and the processes go on
     by_workers(pool, path, tmp_path / "worker", threads)
-    assert len(children()) == (2 if large else 1)
+    assert 1 <= len(children()) <= (2 if large else 1)  # a second one where it is quick enough to help
 
 
 @pytest.mark.parametrize("alone", [False, True])

@@ -109,7 +109,8 @@ def put_in_place(root: Root, item: Item, staged: Path, stop: threading.Event, re
 
     Raises:
         InUse: What should be replaced can't be set aside now.
-        OSError: It can't be renamed; what was there before is there again. Also where somebody else was faster.
+        OSError: It can't be renamed; what was there before is there again. Also where somebody else was faster, and
+            where the device failed to keep a rename that is done.
     """
     path = root.item(item)
     old = replaces or (path if _is_there(path) and not is_done(path) else None)

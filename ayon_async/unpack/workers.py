@@ -100,15 +100,14 @@ class Workers:
         """
         task = Task(to_bytes(path), identity_of(archive), to_bytes(destination), name, limits, group_writable)
         job = _Job(self, task, on_progress, stop, helpers)
-        try:
+        with contextlib.suppress(_NoResult):
             return job.run()
-        except _NoResult:
-            if stop.is_set():
-                raise Stopped from None
         try:
-            fs.remove_tree(destination)
+            fs.remove_tree(destination)  # who helped may have written on after the other one had cleared up
         except OSError as error:
             raise fs.explain(error, destination) from error
+        if stop.is_set():
+            raise Stopped
         return unpack(
             archive, destination, name=name, limits=limits, on_progress=on_progress, stop=stop,
             group_writable=group_writable,
