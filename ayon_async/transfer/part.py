@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from email.utils import formatdate
 from pathlib import Path
 from typing import BinaryIO
@@ -154,16 +154,18 @@ class Part:
             fs.remove(self._sidecar)
             self.file.truncate(0)
 
-    def write(self, chunks: Iterable[tuple[int, list[bytes]]]) -> None:
+    def write(self, chunks: Iterable[tuple[int, Sequence[bytes | memoryview]]]) -> None:
         """Write chunks, given in pieces, each at its position, and note that they are there; hash what is next."""
         for start, pieces in sorted(chunks, key=lambda chunk: chunk[0]):
-            data = b"".join(pieces)  # no copy where it is one
-            with _explained(self.path):
-                fs.write_at(self.file.fileno(), data, start, self._lock)
-            self.done = self.done.add(start, start + len(data))
-            if start == self._hashed:
-                self._hasher.update(data)
-                self._hashed += len(data)
+            for piece in pieces:
+                end = start + len(piece)
+                with _explained(self.path):
+                    fs.write_at(self.file.fileno(), piece, start, self._lock)
+                self.done = self.done.add(start, end)
+                if start == self._hashed:
+                    self._hasher.update(piece)
+                    self._hashed = end
+                start = end
         if self._arrival is not None:
             self._arrival.put(self.done)  # first: who reads would wait for ever for bytes of which no sidecar tells
         if self.is_saved or not self.complete:  # what came at once is not worth a sidecar: see `save`

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from ayon_async.http import CONNECTION_ERRORS, explain
 from ayon_async.locate import Source
 from ayon_async.progress import Entry, Phase
 from ayon_async.server import AyonServer
+from ayon_async.transfer.body import body_of, limit_kernel
 from ayon_async.transfer.pacing import Pacer
 from ayon_async.transfer.part import Part, Validator
 from ayon_async.transfer.probe import number, private_headers
@@ -32,6 +31,8 @@ from ayon_async.urls import origin, redact
 
 _SHORT_READ = 1 << 16
 _BREATH = 0.01
+"""Seconds that a slow connection rests after a short read, so that the kernel collects what comes in small portions:
+waking up for each costs more than all else. One that brings more than a short read in that time is not slow."""
 _BUSY = frozenset({429, 503})
 _WEB_PAGES = frozenset({"text/html", "application/xhtml+xml"})
 
@@ -98,11 +99,16 @@ class Piece:
         return cls(start, start, end, split, time.monotonic())
 
     @property
+    def rate(self) -> float:
+        """Bytes per second so far."""
+        return (self.position - self.start) / max(time.monotonic() - self.since, 1e-6)
+
+    @property
     def seconds_left(self) -> float:
         """How long its connection will need for the rest, by what it did so far."""
         if self.end is None or self.position == self.start:
             return 0.0
-        return (self.end - self.position) * (time.monotonic() - self.since) / (self.position - self.start)
+        return (self.end - self.position) / self.rate
 
     def is_whole(self, size: int | None) -> bool:
         """Whether it is the whole archive, to be asked for without a range."""
@@ -267,74 +273,35 @@ def _truncated(url: str, piece: Piece) -> Failed:
 
 
 async def _read(response: aiohttp.ClientResponse, part: Part, piece: Piece, line: Line) -> None:
-    content, pacer = response.content, line.pacer
+    pacer, writer = line.pacer, line.writer
     if pacer.buffer is not None:
-        _limit_kernel(response, pacer.buffer)
+        limit_kernel(response, pacer.buffer)
     try:
-        while piece.end is None or piece.position < piece.end:
-            data = await _next(content)
-            if not data:
-                break
-            pause = pacer.took(len(data))
-            # What lies behind our end is another connection's: the end has moved, or the server sends too much.
-            ours = data if piece.end is None else data[: piece.end - piece.position]
-            line.entry.add(len(data), len(ours))
-            data = ours
-            piece.position += len(data)
-            await line.writer.take(piece.position - len(data), data)
-            if piece.end is None and line.expected is not None and piece.position > line.expected:
-                break  # without a declared length it might go on for ever
-            ended = piece.position == piece.end or content.at_eof()
-            if len(data) < _SHORT_READ and not ended:
-                pause = max(pause, _BREATH)
-            # Also at its end a piece waits for what it took: small archives come in one go.
-            if pause > 0:
-                await _pause(response, pause)
+        with body_of(response, silence=line.server.http.timeouts.silence, new_buffer=writer.new_buffer) as body:
+            while piece.end is None or piece.position < piece.end:
+                came = await body.next()
+                if not came:
+                    break
+                pause = pacer.took(len(came))
+                # What lies behind our end is another connection's: the end has moved, or the server sends too much.
+                ours = came if piece.end is None else came.first(piece.end - piece.position)
+                line.entry.add(len(came), len(ours))
+                piece.position += len(ours)
+                await writer.take(piece.position - len(ours), ours)
+                if piece.end is None and line.expected is not None and piece.position > line.expected:
+                    break  # without a declared length it might go on for ever
+                ended = piece.position == piece.end or body.at_end
+                if len(ours) < _SHORT_READ and not ended and piece.rate < _SHORT_READ / _BREATH:
+                    pause = max(pause, _BREATH)
+                # Also at its end a piece waits for what it took: small archives come in one go.
+                if pause > 0:
+                    await body.pause(pause)
     finally:
         # What came is kept, whatever happens: a byte that arrived is not downloaded a second time.
-        await line.writer.flush()
+        await writer.flush()
     if piece.end is None:
         _check_size(response, piece.position, line.expected)
         piece.end = part.size = piece.position  # sent without a length: where it ends it is whole
         line.entry.set(size=part.size)
     elif piece.position < piece.end:
         raise _truncated(str(response.url), piece)
-
-
-async def _next(content: aiohttp.StreamReader) -> bytes:
-    """What came next; where the connection broke, what had come before that and was not taken yet goes first."""
-    error = content.exception()
-    if error is None:
-        return await content.readany()
-    # With its exception set aiohttp would keep those bytes to itself.
-    content.set_exception(None)  # type: ignore[arg-type]
-    data = content.read_nowait()
-    if not data:
-        raise error
-    content.set_exception(error)
-    return data
-
-
-def _limit_kernel(response: aiohttp.ClientResponse, size: int) -> None:
-    """Let the operating system collect no more than this while we wait: else the limit would not be one."""
-    transport = response.connection.transport if response.connection is not None else None
-    if transport is not None:
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-
-
-async def _pause(response: aiohttp.ClientResponse, seconds: float) -> None:
-    """Take nothing from the connection for a while.
-
-    For the rate limit; and where bytes come in small portions to let the kernel collect them, since waking up for each
-    costs more than all else.
-    """
-    protocol = response.connection.protocol if response.connection is not None else None
-    if protocol is None or protocol.transport is None:
-        await asyncio.sleep(seconds)
-        return
-    protocol.pause_reading()
-    try:
-        await asyncio.sleep(seconds)
-    finally:
-        if protocol.transport is not None:
-            protocol.resume_reading()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import Executor
+from dataclasses import replace
 
 from ayon_async.threads import ended
+from ayon_async.transfer.body import Portion
 from ayon_async.transfer.part import Part
 
 CHUNK = 1 << 20
@@ -28,22 +30,32 @@ class Writer:
     def __init__(self, part: Part, threads: Executor) -> None:
         self._part = part
         self._threads = threads
-        self._buffers: dict[int, tuple[int, list[bytes]]] = {}  # by where the next byte of each goes
+        self._portions: dict[int, tuple[int, list[Portion]]] = {}  # by where the next byte of each goes
+        self._buffers: list[bytearray] = []  # to be used again: new ones would be filled with zeros first
         self._size = 0
         self._since = time.monotonic()
         self._turn = asyncio.Lock()
         self._running: asyncio.Future[None] | None = None
 
-    async def take(self, position: int, data: bytes) -> None:
+    def new_buffer(self, size: int) -> bytearray:
+        """Room for so many of the bytes to come, or for fewer; where portions of it were taken to its last byte, it is
+        used again for others once that is written."""
+        if size < CHUNK:
+            return bytearray(size)
+        return self._buffers.pop() if self._buffers else bytearray(CHUNK)
+
+    async def take(self, position: int, data: Portion) -> None:
         """Bytes that go to this position.
 
         Raises:
             StoreError: Earlier ones can't be written.
         """
-        start, pieces = self._buffers.pop(position, (position, []))
-        pieces.append(data)
-        self._buffers[position + len(data)] = start, pieces
+        start, portions = self._portions.pop(position, (position, []))
+        self._portions[position + len(data)] = start, portions
         self._size += len(data)
+        if portions and portions[-1].buffer is data.buffer:
+            data = replace(data, begin=portions.pop().begin)
+        portions.append(data)
         if self._is_due or (self._running is not None and self._size >= _AHEAD):
             async with self._turn:
                 await self._finish()
@@ -72,9 +84,16 @@ class Writer:
         return self._size >= CHUNK or time.monotonic() - self._since >= _SECONDS
 
     def _begin(self) -> None:
-        chunks = list(self._buffers.values())  # put together in the thread: the loop has better things to do
-        self._buffers, self._size, self._since = {}, 0, time.monotonic()
-        self._running = asyncio.get_running_loop().run_in_executor(self._threads, self._part.write, chunks)
+        chunks, self._portions = list(self._portions.values()), {}
+        self._size, self._since = 0, time.monotonic()
+        self._running = asyncio.get_running_loop().run_in_executor(self._threads, self._write, chunks)
+
+    def _write(self, chunks: list[tuple[int, list[Portion]]]) -> None:
+        self._part.write((start, [portion.view for portion in portions]) for start, portions in chunks)
+        for _, portions in chunks:
+            for portion in portions:
+                if isinstance(portion.buffer, bytearray) and portion.end == CHUNK:
+                    self._buffers.append(portion.buffer)
 
     async def _finish(self) -> None:
         """Wait for the job that runs, also when this task is cancelled meanwhile."""
