@@ -19,9 +19,9 @@ from ayon_async.store import Need, Store
 from ayon_async.store.guard import Room
 from ayon_async.transfer import probe
 
-_PATIENCE = 2.0
+_PATIENCE = 1.0
 """For how many times as long as half of the sizes took the others are waited for, ..."""
-_LEAST = 0.25
+_LEAST = 0.1
 """... and for how many seconds at least."""
 
 

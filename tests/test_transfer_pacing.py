@@ -71,11 +71,11 @@ def test_what_is_no_range_is_refused(span: tuple[int, int]) -> None:
     ("rest", "speed", "taken"),
     [
         (2048, 400, 1024),  # in KiB, and KiB a second: the second half, ...
-        (400, 100, 256),  # ... but no less than what is worth a connection, ...
-        (320, 100, 256),
-        (319, 100, 0),  # ... where the other one keeps something to do too, ...
-        (2048, 4000, 0),  # ... and only where it lasts long enough.
-        (400, 1000, 0),
+        (400, 100, 200),
+        (64, 20, 32),
+        (63, 20, 0),  # ... where each of the two has enough to do, ...
+        (2048, 6000, 0),  # ... and only where it lasts long enough.
+        (400, 1100, 0),
     ],
 )
 def test_what_is_taken_over_from_a_slow_connection(tmp_path: Path, rest: int, speed: int, taken: int) -> None:
@@ -91,7 +91,41 @@ def test_what_is_taken_over_from_a_slow_connection(tmp_path: Path, rest: int, sp
         other = pieces.take_over()
         assert other.start == piece.end == part.size - taken * 1024
         assert other.end is not None
-        assert 256 * 1024 <= other.end - other.start <= taken * 1024
+        assert min(taken, 64) * 1024 <= other.end - other.start <= taken * 1024
+    part.close()
+
+
+@pytest.mark.parametrize(("speed", "least"), [(1000, 256), (300, 180), (20, 64)])
+def test_slow_connections_are_asked_for_less_at_a_time(tmp_path: Path, speed: int, least: int) -> None:
+    part = Part(tmp_path / "archive.part", {"sha256"})
+    part.size = 1024 * 1024
+    pieces = Pieces(part, 8)
+    first = pieces.take_first(split=False)
+    first.position = 64 * 1024
+    first.since = time.monotonic() - 64 / speed
+    part.done = part.done.add(0, 64 * 1024)
+    first.end = 80 * 1024
+    taken = []
+    while pieces.largest_rest() and len(taken) < 20:
+        piece = pieces.take_over()
+        assert piece.end is not None
+        taken.append((piece.end - piece.start) / 1024)
+    assert sum(taken) == 1024 - 80
+    assert least * 0.95 <= min(taken) <= 2 * least  # in KiB
+    part.close()
+
+
+def test_a_share_is_taken_back_only_from_a_connection_that_is_stuck(tmp_path: Path) -> None:
+    part = Part(tmp_path / "archive.part", {"sha256"})
+    part.size = 1024 * 1024
+    pieces = Pieces(part, 8)
+    share = pieces.take_first(split=True)
+    assert share.end is not None
+    share.end = part.size
+    share.position = 512 * 1024
+    for seconds, taken in ((1.0, 0), (1.4, 0), (1.7, 256)):  # which the first half took, as the second half will
+        share.since = time.monotonic() - seconds
+        assert pieces.largest_rest() == taken * 1024
     part.close()
 
 

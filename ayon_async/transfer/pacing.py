@@ -18,7 +18,7 @@ _PATIENCE = 8
 twice as many each time; servers that cap a connection may do so in bursts, of which a window tells little."""
 _AFTER_TROUBLE = 4
 """Windows to wait after a connection broke, or the server asked for less."""
-_SUNK = 0.8
+_SUNK = 0.9
 """Share of the best sum so far below which more are tried at once, and kept until it is back: on a line that loses
 packets a few connections are fast in the beginning and slow afterwards, and one more proves nothing within a window."""
 _BURST = 0.1

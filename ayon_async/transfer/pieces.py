@@ -6,15 +6,21 @@ from ayon_async.transfer.part import Part
 from ayon_async.transfer.stream import Piece
 
 _SMALLEST = 256 * 1024
-"""Bytes that are worth a connection of their own."""
+"""Bytes that are worth a connection of their own, ..."""
+_SMALLEST_OF_SLOW = 64 * 1024
+"""... and where connections are slow: the last ones to end decide when an archive is here."""
+_SECONDS_OF_SLOW = 0.6
+"""For so long each should have something to do."""
+_WORTH_SPLITTING = 2 * _SMALLEST
+"""Bytes of an archive that several connections may bring."""
 _SMALLEST_SHARE = 1 << 20
 """Bytes to ask for at once where there is more than a few times that."""
 _WORTH_SECONDS = 0.4
 """Work that another connection should take over from an archive's first one, which was asked for all of it."""
-_STUCK_SECONDS = 3.0
+_STUCK_SECONDS = 1.5
 """Work that another connection should take over from one that was asked for a share, and would be asked for twice."""
-_WORTH_STAYING = 64 * 1024
-"""Bytes that a connection of which something is taken over has to have left itself."""
+_SMALLEST_HALF = 32 * 1024
+"""Bytes that each of the two has to have then."""
 _PART_FOR_DIRECTORY = 128
 """A zip ends with its table of contents, without which nothing can be unpacked: this part of it comes early."""
 
@@ -75,17 +81,26 @@ class Pieces:
         self._taken.append(piece)
         return piece
 
+    @property
+    def _least(self) -> int:
+        """Bytes that are worth a connection, by what those do that there are."""
+        rates = [piece.rate for piece in self._taken if piece.position > piece.start]
+        typical = sum(rates) / len(rates) if rates else _SMALLEST
+        return min(_SMALLEST, max(_SMALLEST_OF_SLOW, int(typical * _SECONDS_OF_SLOW)))
+
     def _share(self, start: int, end: int) -> tuple[int, int]:
         """How much of a gap to ask for at once: what is taken back later comes in vain for a while."""
-        rest = end - start
-        share = max(_SMALLEST, rest // self._most, min(_SMALLEST_SHARE, rest // 4))
-        return start, end if rest < share + _SMALLEST else start + share
+        rest, least = end - start, self._least
+        share = max(least, rest // self._most, min(_SMALLEST_SHARE, rest // 4))
+        return start, end if rest < share + least else start + share
 
     def _rests(self) -> list[tuple[int, int]]:
         """What nobody asked for yet; else the second half of what would take its connection long enough."""
-        if not any(piece.position > piece.start for piece in self._taken):
+        size = self._part.size
+        if size is None or size < _WORTH_SPLITTING or not any(piece.position > piece.start for piece in self._taken):
             return []
-        gaps = [(start, end) for start, end in self.gaps() if end is not None and end - start >= _SMALLEST]
+        least = self._least
+        gaps = [(start, end) for start, end in self.gaps() if end is not None and end - start >= least]
         return gaps or [half for piece in self._taken if (half := _second_half(piece))]
 
     def _end(self) -> tuple[int, int] | None:
@@ -99,8 +114,8 @@ class Pieces:
 
 
 def _second_half(piece: Piece) -> tuple[int, int] | None:
-    """What can be taken over: half of the rest, but at the least what is worth a connection."""
+    """What can be taken over, where that is worth it."""
     if piece.end is None or piece.seconds_left < (_WORTH_SECONDS if piece.is_open else _STUCK_SECONDS):
         return None
-    middle = piece.end - max(_SMALLEST, (piece.end - piece.position) // 2)
-    return (middle, piece.end) if middle - piece.position >= _WORTH_STAYING else None
+    middle = piece.end - (piece.end - piece.position) // 2
+    return (middle, piece.end) if piece.end - middle >= _SMALLEST_HALF else None
