@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ayon_async.errors import ArchiveError
+from ayon_async.errors import ArchiveError, StoreError
 from ayon_async.locate import Job
 from ayon_async.progress import Entry, Phase
 from ayon_async.store import Store
 from ayon_async.store.lease import Lease
 from ayon_async.threads import in_thread
-from ayon_async.transfer import Arrival, Fetched, Part, Transfers, detach_part, remove_part
+from ayon_async.transfer import Arrival, Fetched, Outgrown, Part, SmallPart, Transfers, detach_part, remove_part
 
 
 @asynccontextmanager
@@ -22,12 +23,14 @@ async def acquired(
     store: Store,
     entry: Entry,
     *,
+    in_memory: bool = False,
     whole: bool = False,
     on_arrival: Callable[[Arrival], None] | None = None,
 ) -> AsyncIterator[Fetched]:
     """The archive, while it is needed; gone afterwards, unless the work with it could not be ended.
 
     Args:
+        in_memory: Whether it is small and nothing of it is on disk: then nothing is put there.
         whole: Whether it must not be put together from pieces.
         on_arrival: Gets the means to read a large archive while it arrives.
 
@@ -36,6 +39,21 @@ async def acquired(
         StoreError: It can't be written.
     """
     path = part_of(job, store)
+    if in_memory:
+        small = SmallPart(path, job.archive.algorithms)
+        try:
+            try:
+                fetched = await transfers.fetch(job.archive, small, entry, whole=whole)
+            except Outgrown:
+                entry.have(0)
+            else:
+                yield fetched
+                return
+        except ArchiveError:
+            raise  # of a bad archive nothing is worth keeping
+        except BaseException:
+            await in_thread(_put_down, job, store, small)
+            raise
     opened: list[Part] = []
 
     def open_part(lease: Lease) -> None:
@@ -64,6 +82,11 @@ async def acquired(
             part.close()  # where this was cancelled while it was opened
 
 
+def is_small(job: Job) -> bool:
+    """Whether the archive is too small to be worth a file, as far as is known."""
+    return job.archive.expected is not None and job.archive.expected <= SmallPart.MOST
+
+
 def _end(lease: Lease, part: Part, keep: bool) -> None:
     """End the work with a part, and its lease; what somebody else took over stays as it is."""
     lost = lease.is_lost()
@@ -76,6 +99,18 @@ def _end(lease: Lease, part: Part, keep: bool) -> None:
         if not lost and not (keep and part.is_saved):
             remove_part(part.path)
     lease.give_back()
+
+
+def _put_down(job: Job, store: Store, small: SmallPart) -> None:
+    """Put on disk what came, for another run to go on with, unless somebody else does so."""
+    root = store.root(job.item.kind)
+    with contextlib.suppress(StoreError, OSError), store.lease_now(root.kind, root.part_lease(small.path)) as mine:
+        if mine and not small.path.exists():
+            part = Part(small.path, job.archive.algorithms, job.item.folder)
+            try:
+                small.copy_to(part)
+            finally:
+                part.close()
 
 
 def part_of(job: Job, store: Store) -> Path:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from ayon_async import priority
-from ayon_async.acquire import acquired, part_of
+from ayon_async import fs, priority
+from ayon_async.acquire import acquired, is_small, part_of
 from ayon_async.ahead import Ahead
 from ayon_async.effort import UNPACKING, Effort
 from ayon_async.errors import AccessDenied, ArchiveError, AyonAsyncError, ItemError, StoreError
@@ -26,20 +27,22 @@ from ayon_async.progress import Entry, Ledger, Phase
 from ayon_async.server import AyonServer
 from ayon_async.store import Found, Held, Progress, Record, Store, now
 from ayon_async.store.copying import copy_item
-from ayon_async.store.ground import on_disk
 from ayon_async.store.lease import Lease
 from ayon_async.store.record import Inventory, read_inventory
 from ayon_async.survey import usable
-from ayon_async.threads import in_thread
-from ayon_async.transfer import Arrival, Transfers, remove_part
+from ayon_async.threads import Lane, in_thread
+from ayon_async.transfer import Arrival, Fetched, Transfers, remove_part
 from ayon_async.unpack import Unpacked
 from ayon_async.unpack.workers import Workers
 from ayon_async.unpacking import Unpacker, teller, timestamp
 from ayon_async.urls import redact
 
+T = TypeVar("T")
 _AT_ONCE = 40
 """Items that are worked on at once: more than connections and threads keep busy, also while some wait for others. Each
 has three or four open files, and macOS gives a program with windows 256."""
+_LANE = 6
+"""Threads for short work on files, where they wait for the disk."""
 _WORTH_PROCESSES = 64 << 20
 """Bytes of a run's archives that are worth starting processes for: that costs as much as unpacking 10 MB."""
 
@@ -65,18 +68,23 @@ async def installing(
     """
     size = sum(job.archive.expected or 0 for job in work)
     prepare = priority.lower if effort.background else None
+    begun = await store.parts()
     with (
         Workers(UNPACKING, background=effort.background) if size >= _WORTH_PROCESSES else nullcontext() as workers,
         ThreadPoolExecutor(UNPACKING, "unpack", prepare) as unpackers,
         ThreadPoolExecutor(1, "ahead", prepare) as early,
+        Lane(_LANE, "small", prepare) as lane,
     ):
         async with Transfers(server, jobs=jobs, rate=effort.rate, retries=server.retries, prepare=prepare) as transfers:
             turns = asyncio.Semaphore(_AT_ONCE)
             if workers is not None:
                 unpackers.submit(workers.start, effort.unpacking)
             with effort.throttling(transfers.limit):
-                unpacker = Unpacker(server.url, store, workers, unpackers, early, effort)
-                yield Installer(server.url, store, transfers, unpacker, turns, asyncio.Lock(), effort, ledger, refresh)
+                unpacker = Unpacker(server.url, store, workers, unpackers, lane, early, effort)
+                preparing = asyncio.Lock()
+                yield Installer(
+                    server.url, store, transfers, unpacker, turns, preparing, effort, ledger, begun, refresh
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,7 @@ class Installer:
         preparing: Who may make the store's folders: one does it for all.
         effort: How much of the machine it takes.
         ledger: Who is told.
+        begun: Parts that an earlier run left.
         refresh: Whether an archive is right although another one was seen first under the same version.
     """
 
@@ -103,6 +112,7 @@ class Installer:
     preparing: asyncio.Lock
     effort: Effort
     ledger: Ledger
+    begun: Set[Path]
     refresh: bool = False
 
     async def install(self, job: Job, replaces: Held | None = None, *, damaged: bool = False) -> Held | None:
@@ -144,10 +154,7 @@ class Installer:
         try:
             await self._prepare(item)
             async with self.turns, self._lease(job):
-                staged = await self._fetch_and_unpack(job, entry, None)
-                assert staged is not None, "there is nothing that it could be the same as"
-                await on_disk(self.store.root(item.kind), functools.partial(self._remember, job, staged))
-                await self.store.discard(staged)
+                await self._fetch_and_unpack(job, entry, None, functools.partial(self._remember_only, job))
             held = (await usable(self.store, [item], [])).get(item)
             if held is None:
                 raise StoreError(f"{item.label} was removed while it was looked at.", "Sync again.")
@@ -162,7 +169,9 @@ class Installer:
 
     def _lease(self, job: Job, first: Callable[[Lease], None] | None = None) -> AbstractAsyncContextManager[Lease]:
         entry = self.ledger[job.item]
-        return self.store.lease(job.item.kind, job.item.folder, lambda: entry.set(phase=Phase.WAITING), first)
+        return self.store.lease(
+            job.item.kind, job.item.folder, lambda: entry.set(phase=Phase.WAITING), first, self.unpacker.lane
+        )
 
     async def _install(
         self, job: Job, entry: Entry, lease: Lease, found: Found, replaces: Held | None, *, damaged: bool
@@ -174,18 +183,17 @@ class Installer:
         staged = None if leftover is None else await self._left_complete(job, held, *leftover)
         if staged is None and job.near is not None:
             staged = await self._copy(job, job.near, entry)
-        if staged is None:
-            staged = await self._fetch_and_unpack(job, entry, None if damaged else held)
-        if staged is None:
-            assert held is not None, "only what is on disk can be of the same archive"
-            entry.end(replace(up_to_date(item, held), bytes_downloaded=entry.received, seconds=entry.seconds))
-            return held
-        entry.set(phase=Phase.COMMITTING)
-        remember = functools.partial(self._remember, job, staged)
-        held = await self.store.commit(item, staged, lease, remember, held.path if held else None)
-        report = up_to_date(item, held)
-        entry.end(replace(report, state="installed", bytes_downloaded=entry.received, seconds=entry.seconds))
-        return held
+        place = functools.partial(self._place, job, _committing(entry), lease, held.path if held else None)
+        if staged is not None:
+            stop = threading.Event()
+            done: Held | None = await in_thread(place, staged, stop, stop=stop)
+        else:
+            done = await self._fetch_and_unpack(job, entry, None if damaged else held, place)
+        now_there = done or held
+        assert now_there is not None, "only what is on disk can be of the same archive"
+        report = replace(up_to_date(item, now_there), bytes_downloaded=entry.received, seconds=entry.seconds)
+        entry.end(report if done is None else replace(report, state="installed"))
+        return now_there
 
     async def _left_complete(self, job: Job, held: Held | None, staged: Path, record: Record) -> Path | None:
         """The staged folder that a killed run had only to rename, if it is from the archive that is wanted now."""
@@ -245,14 +253,37 @@ class Installer:
         anew = self.refresh or (job.pin is not None and job.pin.by == "lock")
         return self.store.memory.remember_archive_of(staged, self.server, job.item, anew=anew)
 
-    async def _fetch_and_unpack(self, job: Job, entry: Entry, held: Held | None) -> Path | None:
-        """A complete staged folder of the item; the archive is gone when this returns.
+    def _remember_only(self, job: Job, staged: Path, _: threading.Event) -> None:
+        root = self.store.root(job.item.kind)
+        try:
+            self._remember(job, staged)
+            fs.remove_tree(staged)
+        except OSError as error:
+            raise fs.explain(error, root.path) from error
+
+    def _place(
+        self,
+        job: Job,
+        begins: Callable[[], None],
+        lease: Lease,
+        replaces: Path | None,
+        staged: Path,
+        stop: threading.Event,
+    ) -> Held:
+        begins()
+        return self.store.commit(job.item, staged, lease, functools.partial(self._remember, job), stop, replaces)
+
+    async def _fetch_and_unpack(
+        self, job: Job, entry: Entry, held: Held | None, finish: Callable[[Path, threading.Event], T]
+    ) -> T | None:
+        """Fill a staged folder of the item and finish it; the archive is gone when this returns.
 
         Args:
             held: What is on disk already.
+            finish: Called in a thread with the sealed folder.
 
         Returns:
-            None where the archive is the one that this was unpacked from.
+            What `finish` returned; None where the archive is the one that `held` was unpacked from.
         """
         item, begun, pieced = job.item, now(), False
         staged, told = self.store.staging(item), teller(entry)
@@ -263,7 +294,7 @@ class Installer:
         async with Ahead(work, functools.partial(self.store.discard, staged), self.unpacker.early) as ahead:
             on_arrival = ahead.begin if held is None and self.effort.is_full else None
             try:
-                async with acquired(job, self.transfers, self.store, entry, on_arrival=on_arrival) as fetched:
+                async with self._acquired(job, entry, on_arrival=on_arrival) as fetched:
                     pieced = fetched.pieced
                     if held is not None and fetched.sha256.digest == held.record.sha256:
                         validator = fetched.validator
@@ -271,17 +302,43 @@ class Installer:
                             held, validator.etag if validator else None, validator.modified if validator else None
                         )
                         return None
-                    await self.unpacker.stage(job, fetched, staged, begun, entry, ahead)
-                    return staged
+                    # A part goes before its item is in place: who is killed between the two leaves none behind.
+                    at_once = finish if fetched.part.in_memory else None
+                    done = await self.unpacker.stage(job, fetched, staged, begun, entry, ahead, at_once)
             except ArchiveError as error:
                 if not pieced:
                     raise
                 # No checksum told whether the pieces fit; the archive itself now says that they do not.
                 entry.set(reason=error.message, unpacked=0.0)
                 entry.have(0)
-            async with acquired(job, self.transfers, self.store, entry, whole=True) as fetched:
-                await self.unpacker.stage(job, fetched, staged, begun, entry, ahead)
-                return staged
+                at_once = None
+                async with self._acquired(job, entry, whole=True) as fetched:
+                    await self.unpacker.stage(job, fetched, staged, begun, entry, ahead, None)
+        if at_once is not None:
+            return done
+        stop = threading.Event()
+        return await in_thread(finish, staged, stop, stop=stop)
+
+    def _acquired(
+        self,
+        job: Job,
+        entry: Entry,
+        *,
+        whole: bool = False,
+        on_arrival: Callable[[Arrival], None] | None = None,
+    ) -> AbstractAsyncContextManager[Fetched]:
+        in_memory = is_small(job) and part_of(job, self.store) not in self.begun
+        return acquired(job, self.transfers, self.store, entry, in_memory=in_memory, whole=whole, on_arrival=on_arrival)
+
+
+def _committing(entry: Entry) -> Callable[[], None]:
+    """What a thread calls when it begins to put the item in its place."""
+    tell, note = asyncio.get_running_loop().call_soon_threadsafe, functools.partial(entry.set, phase=Phase.COMMITTING)
+
+    def begins() -> None:
+        tell(note)
+
+    return begins
 
 
 def _failure_of(item: Item, error: Exception) -> AyonAsyncError:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import queue
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Executor
-from typing import TypeVar
+from concurrent.futures import Executor, Future
+from typing import ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -74,3 +77,77 @@ async def abandonable(work: Callable[[], T], seconds: float) -> T:
     threading.Thread(target=run, daemon=True, name="abandonable").start()
     async with asyncio.timeout(seconds):
         return await future
+
+
+class Lane(Executor):
+    """Threads for many short pieces of work on files: one of them, and more only where they wait for the disk.
+
+    What such work costs is mostly the interpreter's: several threads of it would keep one another waiting for the
+    interpreter's lock at every call to the operating system, and bring less than one. On a slow disk, or one in the
+    network, it is the other way round.
+
+    Args:
+        most: Threads at the most.
+        name: What they are called.
+        prepare: Called first in each of them.
+    """
+
+    _WAITS = 3.0
+    """For how many times as long as it works a thread waits, for which another one is worth it."""
+    _PIECES = 8
+    """Of work, by which that is seen."""
+
+    def __init__(self, most: int, name: str, prepare: Callable[[], None] | None = None) -> None:
+        self._most = most
+        self._name = name
+        self._prepare = prepare
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._changing = threading.Lock()
+        self._pieces, self._wall, self._worked = 0, 0.0, 0.0
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have the work done in one of the threads; what was given first begins first."""
+        future: Future[T] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # handed on to who waits, whatever it is
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        with self._changing:
+            self._queue.put(run)
+            if len(self._threads) < self._worth:
+                self._threads.append(threading.Thread(target=self._work, name=f"{self._name}_{len(self._threads)}"))
+                self._threads[-1].start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the threads once what was given is done; nothing may be given any more."""
+        for _ in self._threads:
+            self._queue.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    @property
+    def _worth(self) -> int:
+        """How many threads are worth it, by what was seen so far."""
+        if self._pieces < self._PIECES:
+            return 1
+        return max(1, min(self._most, int(self._wall / max(self._worked, 1e-6) / self._WAITS)))
+
+    def _work(self) -> None:
+        if self._prepare is not None:
+            self._prepare()
+        while (run := self._queue.get()) is not None:
+            wall, worked = time.perf_counter(), time.thread_time()
+            run()
+            wall, worked = time.perf_counter() - wall, time.thread_time() - worked
+            with self._changing:
+                self._pieces, self._wall, self._worked = self._pieces + 1, self._wall + wall, self._worked + worked

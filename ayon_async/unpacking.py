@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from ayon_async import fs
 from ayon_async.ahead import Ahead
@@ -29,6 +29,7 @@ from ayon_async.unpack.errors import UnpackError, quote
 from ayon_async.unpack.workers import Workers
 from ayon_async.urls import redact
 
+T = TypeVar("T")
 _WORTH_A_PROCESS = 256 << 10
 """Bytes of an archive that goes to one: a smaller one is unpacked before it is told of."""
 
@@ -42,6 +43,7 @@ class Unpacker:
         store: Where they go.
         workers: Processes for what is large; None where it is not worth starting them.
         threads: Apart from those that write: neither waits for the other.
+        lane: Threads for what is small.
         early: The thread for what is unpacked while it arrives, which waits most of the time.
         effort: How much of the machine it takes.
     """
@@ -50,15 +52,29 @@ class Unpacker:
     store: Store
     workers: Workers | None
     threads: Executor
+    lane: Executor
     early: Executor
     effort: Effort
 
-    async def stage(self, job: Job, fetched: Fetched, staged: Path, begun: str, entry: Entry, ahead: Ahead) -> None:
-        """Fill a staged folder and seal it, with the effort's leave; where anything is raised it is gone.
+    async def stage(
+        self,
+        job: Job,
+        fetched: Fetched,
+        staged: Path,
+        begun: str,
+        entry: Entry,
+        ahead: Ahead,
+        finish: Callable[[Path, threading.Event], T] | None,
+    ) -> T | None:
+        """Fill a staged folder and seal it, with the effort's leave; where that fails it is gone.
 
         Args:
             begun: When the work on the item began, as the launcher writes it.
             ahead: What may have unpacked it already.
+            finish: Called with the sealed folder in the thread that sealed it: to go to another one costs more.
+
+        Returns:
+            What `finish` returned.
 
         Raises:
             ItemError: The archive is refused, or the folder can't be written.
@@ -66,31 +82,34 @@ class Unpacker:
         if job.pin is not None and fetched.sha256.digest != job.pin.sha256:
             raise job.pin.mismatch(f"What {redact(fetched.source.location)} gave", fetched.sha256.digest)
         entry.set(phase=Phase.UNPACKING)
-        told, stop = teller(entry), threading.Event()
+        told, stop, sealed = teller(entry), threading.Event(), False
 
-        def seal(unpacked: Unpacked) -> None:
+        def seal_and_finish(unpacked: Unpacked) -> T | None:
+            nonlocal sealed
             try:
                 _check_records(job.item, staged)
             except OSError as error:  # as where who took this run for dead cleared it away
                 raise fs.explain(error, staged) from error
             files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
             self.store.seal(job.item, staged, _record(job, fetched, unpacked, self.server), files, begun)
+            sealed = True
+            return finish(staged, stop) if finish is not None else None
 
-        def unpack_and_seal() -> None:
-            seal(self._unpack(job.item, fetched, staged, told, stop))
+        def work() -> T | None:
+            return seal_and_finish(self._unpack(job.item, fetched, staged, told, stop))
 
         try:
             unpacked = await ahead.take()
             if unpacked is not None:
-                await in_thread(seal, unpacked)
-            else:
-                entry.set(phase=Phase.QUEUED)
-                async with self.effort.unpacking_turn():
-                    entry.set(phase=Phase.UNPACKING)
-                    await in_thread(unpack_and_seal, executor=self.threads, stop=stop)
+                return await in_thread(seal_and_finish, unpacked, stop=stop)
+            entry.set(phase=Phase.QUEUED)
+            async with self.effort.unpacking_turn():
+                entry.set(phase=Phase.UNPACKING)
+                threads = self.lane if fetched.part.in_memory else self.threads
+                return await in_thread(work, executor=threads, stop=stop)
         except BaseException:
-            # Also where it was ended between the two: without its records it is worth nothing.
-            await self.store.discard(staged)
+            if not sealed:  # also where it was ended between the two: without its records it is worth nothing
+                await self.store.discard(staged)
             raise
 
     def unpack_file(

@@ -105,7 +105,7 @@ def test_slow_connections_are_asked_for_less_at_a_time(tmp_path: Path, speed: in
     first.since = time.monotonic() - 64 / speed
     part.done = part.done.add(0, 64 * 1024)
     first.end = 80 * 1024
-    taken = []
+    taken: list[float] = []
     while pieces.largest_rest() and len(taken) < 20:
         piece = pieces.take_over()
         assert piece.end is not None

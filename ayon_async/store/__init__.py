@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,8 @@ from ayon_async.store.record import (
 from ayon_async.threads import in_thread
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from ayon_async.store import verify
 
 __all__ = ["File", "Found", "Held", "Need", "Progress", "Record", "Store", "now"]
@@ -172,6 +174,18 @@ class Store:
         pairs = [(self._roots[need.item.kind], need) for need in needs]
         return await in_thread(functools.partial(guard.room, pairs, flushed=flushed))
 
+    async def parts(self) -> frozenset[Path]:
+        """What earlier runs left of archives that had not all arrived."""
+
+        def find() -> frozenset[Path]:
+            found: set[Path] = set()
+            for root in self._roots.values():
+                with contextlib.suppress(OSError):  # none yet, or another user's
+                    found.update(path for path in root.parts.iterdir() if path.suffix == ".part")
+            return frozenset(found)
+
+        return await in_thread(find)
+
     async def is_writable(self) -> bool:
         """Whether this user may change the store, as far as the system says without a try."""
 
@@ -198,7 +212,12 @@ class Store:
 
     @asynccontextmanager
     async def lease(
-        self, kind: Kind, name: str, waiting: Callable[[], None], first: Callable[[Lease], None] | None = None
+        self,
+        kind: Kind,
+        name: str,
+        waiting: Callable[[], None],
+        first: Callable[[Lease], None] | None = None,
+        threads: Executor | None = None,
     ) -> AsyncIterator[Lease]:
         """Hold the right to work on an item or a part, in a prepared folder.
 
@@ -206,6 +225,7 @@ class Store:
             name: The item's folder, or the part's key.
             waiting: Called once where somebody else holds it.
             first: Work to begin with, done in the thread that took it.
+            threads: Where it is taken; the loop's own where None.
 
         Raises:
             StoreError: There can't be a lease.
@@ -213,10 +233,14 @@ class Store:
         root = self._roots[kind]
         async with contextlib.AsyncExitStack() as stack:
             try:
-                lease = await stack.enter_async_context(self._leases[kind].hold(name, waiting, first))
+                lease = await stack.enter_async_context(self._leases[kind].hold(name, waiting, first, threads))
             except OSError as error:
                 raise fs.explain(error, root.locks) from error
             yield lease
+
+    def lease_now(self, kind: Kind, name: str) -> AbstractContextManager[bool]:
+        """Hold that right for a moment, if nobody else does; blocks, so call it in a thread."""
+        return self._leases[kind].hold_now(name)
 
     def look(self, item: Item, stopped: Progress | None = None) -> Found | Progress:
         """What there is of an item, or how far an official launcher is that fills its folder.
@@ -275,23 +299,31 @@ class Store:
                 fs.remove_tree(staged)
             raise fs.explain(error, self._roots[item.kind].path) from error
 
-    async def commit(
-        self, item: Item, staged: Path, lease: Lease, remember: Callable[[], Record], replaces: Path | None = None
+    def commit(
+        self,
+        item: Item,
+        staged: Path,
+        lease: Lease,
+        remember: Callable[[Path], Record],
+        stop: threading.Event,
+        replaces: Path | None = None,
     ) -> Held:
         """Make a sealed folder the item's, by one rename; who comes second accepts what is there.
 
+        Blocks, so call it in a thread.
+
         Args:
             lease: The item's; given back.
-            remember: Called first, in a thread; returns the folder's record.
+            remember: Called first with the staged folder; returns its record.
+            stop: Ends the waiting for a rename that another program blocks.
             replaces: A complete folder that has to give way.
 
         Raises:
             StoreError: The folder can't be put in place; what was there before is there again.
         """
-        root, stop = self._roots[item.kind], threading.Event()
-
-        def commit() -> Held:
-            done = Held(root.item(item), remember())
+        root = self._roots[item.kind]
+        try:
+            done = Held(root.item(item), remember(staged))
             try:
                 staging.put_in_place(root, item, staged, stop, replaces)
             except OSError:
@@ -301,9 +333,9 @@ class Store:
                 fs.remove_tree(staged)
                 done = there
             lease.give_back()
-            return done
-
-        return await on_disk(root, commit, stop)
+        except OSError as error:
+            raise fs.explain(error, root.path) from error
+        return done
 
     async def confirm_source(self, held: Held, etag: str | None, modified: str | None) -> None:
         """Note what now tells the state of the archive that an item was unpacked from.

@@ -28,6 +28,8 @@ from ayon_async.store.marker import Protocol
 from ayon_async.threads import in_thread
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import filelock
 
 POLL = 0.2
@@ -141,7 +143,11 @@ class Leases:
 
     @asynccontextmanager
     async def hold(
-        self, name: str, waiting: Callable[[], None], first: Callable[[Lease], None] | None = None
+        self,
+        name: str,
+        waiting: Callable[[], None],
+        first: Callable[[Lease], None] | None = None,
+        threads: Executor | None = None,
     ) -> AsyncIterator[Lease]:
         """Hold the lease of this name; waits until nobody else does.
 
@@ -151,6 +157,7 @@ class Leases:
             name: Of what is worked on.
             waiting: Called once where somebody else holds it.
             first: Work to begin with, done in the thread that took it: to go to another one costs more.
+            threads: Where it is taken; the loop's own where None.
 
         Raises:
             StoreError: The system does not lock files here, as it did where the store was made.
@@ -158,11 +165,11 @@ class Leases:
         """
         counting = _Counting()
         try:
-            yield await self._wait(name, waiting, first, counting)
+            yield await self._wait(name, waiting, first, counting, threads)
         finally:
             counting.end()
             if counting.lease is not None and not counting.lease.is_over:
-                await in_thread(counting.lease.give_back)
+                await in_thread(counting.lease.give_back, executor=threads)
 
     @contextlib.contextmanager
     def hold_now(self, name: str) -> Iterator[bool]:
@@ -196,7 +203,12 @@ class Leases:
             _remove_if_dead(path)
 
     async def _wait(
-        self, name: str, waiting: Callable[[], None], first: Callable[[Lease], None] | None, counting: _Counting
+        self,
+        name: str,
+        waiting: Callable[[], None],
+        first: Callable[[Lease], None] | None,
+        counting: _Counting,
+        threads: Executor | None,
     ) -> Lease:
         taken_over, told = False, False
         seen, since = b"", time.monotonic()
@@ -210,7 +222,7 @@ class Leases:
                     first(lease)
             return lease
 
-        while (lease := await in_thread(take)) is None:
+        while (lease := await in_thread(take, executor=threads)) is None:
             state = await in_thread(_look_at, path)
             if state != seen:
                 seen, since = state, time.monotonic()

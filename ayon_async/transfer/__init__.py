@@ -22,10 +22,22 @@ from ayon_async.transfer.arrival import Arrival
 from ayon_async.transfer.download import Download, Fetched, Means
 from ayon_async.transfer.origins import Origins
 from ayon_async.transfer.pacing import Pacer
-from ayon_async.transfer.part import Part, Validator, detach_part, remove_part
+from ayon_async.transfer.part import Outgrown, Part, SmallPart, Validator, detach_part, remove_part
 from ayon_async.transfer.probe import Probe, probe
 
-__all__ = ["Arrival", "Fetched", "Part", "Probe", "Transfers", "Validator", "detach_part", "probe", "remove_part"]
+__all__ = [
+    "Arrival",
+    "Fetched",
+    "Outgrown",
+    "Part",
+    "Probe",
+    "SmallPart",
+    "Transfers",
+    "Validator",
+    "detach_part",
+    "probe",
+    "remove_part",
+]
 
 _WRITERS = 2
 _TICK = 0.1

@@ -7,6 +7,7 @@ is trusted; everything else is hashed as it is written, as long as it arrives in
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import threading
@@ -97,7 +98,10 @@ class Part:
         validator: Of the state that the bytes belong to, once known.
         resumed: Whether some of it was there before this run.
         is_saved: Whether another run could go on with it.
+        in_memory: Whether nothing of it is on disk.
     """
+
+    in_memory = False
 
     def __init__(self, path: Path, algorithms: Set[str], item: str | None = None) -> None:
         self.path = path
@@ -106,7 +110,7 @@ class Part:
         self._sidecar = path.with_suffix(".json")
         self._lock = threading.Lock()
         with _explained(path):
-            self.file: BinaryIO = os.fdopen(fs.open_part(path), "r+b", buffering=0)
+            self.file = self._open()
         self.done = Ranges()
         self.size: int | None = None
         self.validator: Validator | None = None
@@ -116,6 +120,9 @@ class Part:
         self.is_saved = False
         self._load()
         self.resumed = bool(self.done.spans)
+
+    def _open(self) -> BinaryIO:
+        return os.fdopen(fs.open_part(self.path), "r+b", buffering=0)
 
     def _load(self) -> None:
         try:
@@ -151,8 +158,11 @@ class Part:
         self.end_reader()
         self._hashed, self._hasher, self.is_saved = 0, Hasher(*self._algorithms), False
         with _explained(self.path):
-            fs.remove(self._sidecar)
-            self.file.truncate(0)
+            self._empty()
+
+    def _empty(self) -> None:
+        fs.remove(self._sidecar)
+        self.file.truncate(0)
 
     def write(self, chunks: Iterable[tuple[int, Sequence[bytes | memoryview]]]) -> None:
         """Write chunks, given in pieces, each at its position, and note that they are there; hash what is next."""
@@ -160,7 +170,7 @@ class Part:
             for piece in pieces:
                 end = start + len(piece)
                 with _explained(self.path):
-                    fs.write_at(self.file.fileno(), piece, start, self._lock)
+                    self._put(piece, start)
                 self.done = self.done.add(start, end)
                 if start == self._hashed:
                     self._hasher.update(piece)
@@ -173,6 +183,12 @@ class Part:
         for _ in range(_READS):
             if not self.catch_up():
                 break
+
+    def _put(self, piece: bytes | memoryview, position: int) -> None:
+        fs.write_at(self.file.fileno(), piece, position, self._lock)
+
+    def _get(self, count: int, position: int) -> bytes:
+        return fs.read_at(self.file.fileno(), count, position)
 
     def save(self) -> None:
         """Bring the sidecar up to date, where there is anything that another run could go on with.
@@ -198,7 +214,7 @@ class Part:
         if count <= 0:
             return False
         with _explained(self.path):
-            data = fs.read_at(self.file.fileno(), count, self._hashed)
+            data = self._get(count, self._hashed)
         if len(data) < count:
             raise StoreError(f"The part {self.path} became shorter while it was read.", "Sync again.")
         self._hasher.update(data)
@@ -219,6 +235,53 @@ class Part:
         """Close the file; the part stays."""
         self.end_reader()
         self.file.close()
+
+
+class Outgrown(StoreError):
+    """An archive that was said to be small is not."""
+
+
+class SmallPart(Part):
+    """A part that is only in memory: for an archive that is here in a moment, files and leases cost more than it does.
+
+    Who is killed loses it, which is no more than is lost of a large one that was not written yet; who gives it up
+    copies it to one on disk. Its methods raise `Outgrown` where it becomes large.
+    """
+
+    MOST = 64 << 10
+    """Bytes that it takes."""
+    in_memory = True
+
+    def _open(self) -> BinaryIO:
+        return io.BytesIO()
+
+    def _load(self) -> None:
+        """There is nothing from before."""
+
+    def _empty(self) -> None:
+        self.file.seek(0)
+        self.file.truncate()
+
+    def _put(self, piece: bytes | memoryview, position: int) -> None:
+        if position + len(piece) > self.MOST:
+            raise Outgrown(f"What comes for {self.path} is larger than it should be.", "Sync again.")
+        self.file.seek(position)
+        self.file.write(piece)
+
+    def _get(self, count: int, position: int) -> bytes:
+        self.file.seek(position)
+        return self.file.read(count)
+
+    def save(self) -> None:
+        """Nothing of it stays, see `copy_to`."""
+
+    def copy_to(self, part: Part) -> None:
+        """Leave what is here in an empty part on disk, if another run could go on with it."""
+        part.size, part.validator = self.size, self.validator
+        part.write((start, [self._get(end - start, start)]) for start, end in self.done.spans)
+        part.save()
+        if not part.is_saved:
+            remove_part(part.path)
 
 
 @contextlib.contextmanager

@@ -86,6 +86,9 @@ class Writer:
     def _begin(self) -> None:
         chunks, self._portions = list(self._portions.values()), {}
         self._size, self._since = 0, time.monotonic()
+        if self._part.in_memory:
+            self._write(chunks)
+            return
         self._running = asyncio.get_running_loop().run_in_executor(self._threads, self._write, chunks)
 
     def _write(self, chunks: list[tuple[int, list[Portion]]]) -> None:
