@@ -104,6 +104,7 @@ class Lane(Executor):
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._changing = threading.Lock()
+        self._is_open = True
         self._pieces, self._wall, self._worked = 0, 0.0, 0.0
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -121,26 +122,29 @@ class Lane(Executor):
                 future.set_result(result)
 
         with self._changing:
+            if not self._is_open:
+                raise RuntimeError("this lane was shut down")
             self._queue.put(run)
-            if len(self._threads) < self._worth:
-                self._threads.append(threading.Thread(target=self._work, name=f"{self._name}_{len(self._threads)}"))
-                self._threads[-1].start()
+            self._grow()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the threads once what was given is done; nothing may be given any more."""
-        for _ in self._threads:
-            self._queue.put(None)
+        with self._changing:
+            self._is_open = False
+            for _ in self._threads:
+                self._queue.put(None)
         if wait:
             for thread in self._threads:
                 thread.join()
 
-    @property
-    def _worth(self) -> int:
-        """How many threads are worth it, by what was seen so far."""
-        if self._pieces < self._PIECES:
-            return 1
-        return max(1, min(self._most, int(self._wall / max(self._worked, 1e-6) / self._WAITS)))
+    def _grow(self) -> None:
+        """Start one more thread where what was seen so far says that it is worth it."""
+        waits = self._wall / max(self._worked, 1e-6) / self._WAITS
+        worth = 1 if self._pieces < self._PIECES else max(1, min(self._most, int(waits)))
+        if self._is_open and len(self._threads) < worth and not self._queue.empty():
+            self._threads.append(threading.Thread(target=self._work, name=f"{self._name}_{len(self._threads)}"))
+            self._threads[-1].start()
 
     def _work(self) -> None:
         if self._prepare is not None:
@@ -151,3 +155,4 @@ class Lane(Executor):
             wall, worked = time.perf_counter() - wall, time.thread_time() - worked
             with self._changing:
                 self._pieces, self._wall, self._worked = self._pieces + 1, self._wall + wall, self._worked + worked
+                self._grow()
