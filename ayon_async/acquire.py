@@ -103,6 +103,8 @@ def _end(lease: Lease, part: Part, keep: bool) -> None:
 
 def _put_down(job: Job, store: Store, small: SmallPart) -> None:
     """Put on disk what came, for another run to go on with, unless somebody else does so."""
+    if small.size is None or small.validator is None or not small.done.spans:
+        return  # with that nobody could go on
     root = store.root(job.item.kind)
     with contextlib.suppress(StoreError, OSError), store.lease_now(root.kind, root.part_lease(small.path)) as mine:
         if mine and not small.path.exists():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Set
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -68,7 +70,6 @@ async def installing(
     """
     size = sum(job.archive.expected or 0 for job in work)
     prepare = priority.lower if effort.background else None
-    begun = await store.parts()
     with (
         Workers(UNPACKING, background=effort.background) if size >= _WORTH_PROCESSES else nullcontext() as workers,
         ThreadPoolExecutor(UNPACKING, "unpack", prepare) as unpackers,
@@ -83,7 +84,7 @@ async def installing(
                 unpacker = Unpacker(server.url, store, workers, unpackers, lane, early, effort)
                 preparing = asyncio.Lock()
                 yield Installer(
-                    server.url, store, transfers, unpacker, turns, preparing, effort, ledger, begun, refresh
+                    server.url, store, transfers, unpacker, turns, preparing, effort, ledger, set(), refresh
                 )
 
 
@@ -100,7 +101,7 @@ class Installer:
         preparing: Who may make the store's folders: one does it for all.
         effort: How much of the machine it takes.
         ledger: Who is told.
-        begun: Parts that an earlier run left.
+        begun: Parts of small archives that are on disk, as far as the leases of their items are held.
         refresh: Whether an archive is right although another one was seen first under the same version.
     """
 
@@ -112,7 +113,7 @@ class Installer:
     preparing: asyncio.Lock
     effort: Effort
     ledger: Ledger
-    begun: Set[Path]
+    begun: set[Path]
     refresh: bool = False
 
     async def install(self, job: Job, replaces: Held | None = None, *, damaged: bool = False) -> Held | None:
@@ -131,7 +132,7 @@ class Installer:
                 await self._prepare(item)
                 while True:
                     looks: list[Found | Progress] = []
-                    async with self._lease(job, lambda _: looks.append(self.store.look(item))) as lease:  # noqa: B023 - at once
+                    async with self._lease(job, lambda _: looks.append(self._look(job))) as lease:  # noqa: B023 - at once
                         try:
                             found = await self.store.settled(item, looks[0])
                             return await self._install(job, entry, lease, found, replaces, damaged=damaged)
@@ -163,6 +164,13 @@ class Installer:
             failure = _failure_of(item, error)
             entry.end(replace(item.failed(failure), bytes_downloaded=entry.received, seconds=entry.seconds))
 
+    def _look(self, job: Job) -> Found | Progress:
+        """What there is of the item, in a thread; also whether an earlier run left some of a small archive."""
+        part = part_of(job, self.store)
+        if is_small(job) and part.exists():
+            self.begun.add(part)
+        return self.store.look(job.item)
+
     async def _prepare(self, item: Item) -> None:
         async with self.preparing:
             await self.store.prepare(item.kind)
@@ -170,7 +178,11 @@ class Installer:
     def _lease(self, job: Job, first: Callable[[Lease], None] | None = None) -> AbstractAsyncContextManager[Lease]:
         entry = self.ledger[job.item]
         return self.store.lease(
-            job.item.kind, job.item.folder, lambda: entry.set(phase=Phase.WAITING), first, self.unpacker.lane
+            job.item.kind,
+            job.item.folder,
+            lambda: entry.set(phase=Phase.WAITING),
+            first,
+            self.unpacker.lane if is_small(job) else None,
         )
 
     async def _install(
@@ -257,9 +269,10 @@ class Installer:
         root = self.store.root(job.item.kind)
         try:
             self._remember(job, staged)
-            fs.remove_tree(staged)
         except OSError as error:
             raise fs.explain(error, root.path) from error
+        with contextlib.suppress(OSError):  # a later run sweeps it
+            fs.remove_tree(staged)
 
     def _place(
         self,
@@ -302,8 +315,9 @@ class Installer:
                             held, validator.etag if validator else None, validator.modified if validator else None
                         )
                         return None
-                    # A part goes before its item is in place: who is killed between the two leaves none behind.
-                    at_once = finish if fetched.part.in_memory else None
+                    # A part goes before its item is in place: who is killed between the two leaves none behind. On
+                    # Windows a rename may have to wait for others, and nobody else should wait with it.
+                    at_once = finish if fetched.part.in_memory and sys.platform != "win32" else None
                     done = await self.unpacker.stage(job, fetched, staged, begun, entry, ahead, at_once)
             except ArchiveError as error:
                 if not pieced:

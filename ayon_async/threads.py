@@ -93,9 +93,10 @@ class Lane(Executor):
     """
 
     _WAITS = 3.0
-    """For how many times as long as it works a thread waits, for which another one is worth it."""
-    _PIECES = 8
-    """Of work, by which that is seen."""
+    """How many times as long as it computes the work takes, for each thread that is worth it; waiting for the lock, and
+    for a processor, counts too."""
+    _SEEN = 0.25
+    """Seconds of work by which that is seen: some clocks of what a thread computes have steps of 16 ms."""
 
     def __init__(self, most: int, name: str, prepare: Callable[[], None] | None = None) -> None:
         self._most = most
@@ -105,7 +106,7 @@ class Lane(Executor):
         self._threads: list[threading.Thread] = []
         self._changing = threading.Lock()
         self._is_open = True
-        self._pieces, self._wall, self._worked = 0, 0.0, 0.0
+        self._wall, self._worked = 0.0, 0.0
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have the work done in one of the threads; what was given first begins first."""
@@ -141,10 +142,11 @@ class Lane(Executor):
     def _grow(self) -> None:
         """Start one more thread where what was seen so far says that it is worth it."""
         waits = self._wall / max(self._worked, 1e-6) / self._WAITS
-        worth = 1 if self._pieces < self._PIECES else max(1, min(self._most, int(waits)))
+        worth = 1 if self._wall < self._SEEN else max(1, min(self._most, int(waits)))
         if self._is_open and len(self._threads) < worth and not self._queue.empty():
-            self._threads.append(threading.Thread(target=self._work, name=f"{self._name}_{len(self._threads)}"))
-            self._threads[-1].start()
+            thread = threading.Thread(target=self._work, name=f"{self._name}_{len(self._threads)}")
+            thread.start()
+            self._threads.append(thread)
 
     def _work(self) -> None:
         if self._prepare is not None:
@@ -154,5 +156,5 @@ class Lane(Executor):
             run()
             wall, worked = time.perf_counter() - wall, time.thread_time() - worked
             with self._changing:
-                self._pieces, self._wall, self._worked = self._pieces + 1, self._wall + wall, self._worked + worked
+                self._wall, self._worked = self._wall + wall, self._worked + worked
                 self._grow()

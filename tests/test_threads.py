@@ -48,7 +48,8 @@ def test_failures_are_told_and_nothing_else_suffers() -> None:
 
 
 def test_what_is_cancelled_before_it_begins_is_not_done() -> None:
-    go, done = threading.Event(), []
+    go = threading.Event()
+    done: list[int] = []
     with Lane(1, "lane") as lane:
         first = lane.submit(go.wait)
         second = lane.submit(done.append, 1)

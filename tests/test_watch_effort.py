@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ayon_async import Phase, Snapshot, unpacking
-from ayon_async.devserver import DevServer
+from ayon_async.devserver import DevServer, client_zip
 from ayon_async.effort import Effort
 from ayon_async.transfer.pacing import Throttle
 from ayon_async.unpack import unpack
@@ -55,7 +55,8 @@ async def test_how_many_archives_are_unpacked_at_once(
 ) -> None:
     recorded = Recorded(monkeypatch)
     before = os.getpriority(os.PRIO_PROCESS, 0) if sys.platform == "linux" else 0
-    async with DevServer(studio(small(*LABELS))) as server, watching(Machine(tmp_path, server.url)) as seen:
+    large = studio({label: client_zip("large", label, 100_000) for label in LABELS})  # small ones share a thread
+    async with DevServer(large) as server, watching(Machine(tmp_path, server.url)) as seen:
         seen.watch.watched = watched
         await seen.idle()
     assert recorded.most == most

@@ -174,18 +174,6 @@ class Store:
         pairs = [(self._roots[need.item.kind], need) for need in needs]
         return await in_thread(functools.partial(guard.room, pairs, flushed=flushed))
 
-    async def parts(self) -> frozenset[Path]:
-        """What earlier runs left of archives that had not all arrived."""
-
-        def find() -> frozenset[Path]:
-            found: set[Path] = set()
-            for root in self._roots.values():
-                with contextlib.suppress(OSError):  # none yet, or another user's
-                    found.update(path for path in root.parts.iterdir() if path.suffix == ".part")
-            return frozenset(found)
-
-        return await in_thread(find)
-
     async def is_writable(self) -> bool:
         """Whether this user may change the store, as far as the system says without a try."""
 

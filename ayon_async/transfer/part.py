@@ -280,8 +280,6 @@ class SmallPart(Part):
         part.size, part.validator = self.size, self.validator
         part.write((start, [self._get(end - start, start)]) for start, end in self.done.spans)
         part.save()
-        if not part.is_saved:
-            remove_part(part.path)
 
 
 @contextlib.contextmanager

@@ -76,7 +76,8 @@ class Writer:
 
     def tick(self) -> None:
         """Called now and then: write what waits for long because no more comes."""
-        if self._size and self._is_due and self._running is None and not self._turn.locked():
+        waits = self._size and self._is_due and self._running is None and not self._turn.locked()
+        if waits and not self._part.in_memory:
             self._begin()
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import contextlib
 import json
 import shutil
@@ -44,6 +45,8 @@ def run(options: argparse.Namespace, checkout: Path) -> int:
     if options.report:
         _tell(_together([json.loads(path.read_text()) for path in options.report]), options, checkout)
         return 0
+    for part in ("ayon_async", "scripts"):  # as pip does with what it installs, also where Python is told not to
+        compileall.compile_dir(checkout / part, quiet=1)
     cache = user_cache_path("ayon-async") / "benchmark"
     with _folder(options) as folder:
         try:
