@@ -64,7 +64,8 @@ async def acquired(
 
     transfers.wanted[path] += 1
     try:
-        # Two items, bundles or processes may want the same archive: one at a time collects its bytes.
+        # Two items, bundles or processes may want the same archive: one at a time collects its bytes. Of one in memory
+        # only who wants the same item is kept waiting, by the item's own lease.
         name = store.root(job.item.kind).part_lease(path)
         async with store.lease(job.item.kind, name, lambda: entry.set(phase=Phase.WAITING), open_part) as lease:
             [part], keep = opened, True

@@ -244,8 +244,9 @@ class Outgrown(StoreError):
 class SmallPart(Part):
     """A part that is only in memory: for an archive that is here in a moment, files and leases cost more than it does.
 
-    Who is killed loses it, which is no more than is lost of a large one that was not written yet; who gives it up
-    copies it to one on disk. Its methods raise `Outgrown` where it becomes large.
+    Who is killed loses it, which is less than may be lost of a large one that was not written yet; who gives it up
+    copies it to one on disk. What `Part` says of the disk is here said of memory. Its methods raise `Outgrown` where it
+    becomes large.
     """
 
     MOST = 64 << 10
