@@ -127,8 +127,8 @@ class Transfers:
     def _use_spare(self) -> None:
         """No archive waits to be started: let spare connections help with the largest rests."""
         while self._pacer.spare:
-            download = max(self._downloads, key=Download.largest_rest, default=None)
-            if download is None or not download.largest_rest():
+            download = max((one for one in self._downloads if one.largest_rest()), key=Download.size, default=None)
+            if download is None:
                 return
             self._pacer.take_spare()
             download.start_helper()

@@ -354,6 +354,10 @@ class Download:
 
     # --- helpers: further connections for the same archive ----------------------------------------------------------
 
+    def size(self) -> int:
+        """Bytes of the archive; 0 while they are not known."""
+        return self._part.size or 0
+
     def largest_rest(self) -> int:
         """Bytes that a further connection could take over; 0 where it could not help."""
         return self._pieces.largest_rest() if self._can_split else 0

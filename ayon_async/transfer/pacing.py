@@ -34,21 +34,22 @@ _LINE_UP = 0.03
 class Climb:
     """How many connections pay: more as long as each one added brings at least half of an average one's share.
 
-    One more at first, or two where sixteen are allowed, then twice as many as the last time: where each connection is
-    slow by itself, as behind a server that caps them, one at a time would take longer than many a download. Pure: it
-    is told what was measured and answers with a number, never below 1 nor above `most`.
+    A third of what may be added at first, then twice as many as the last time: where each connection is slow by itself,
+    as behind a server that caps them, one at a time would take longer than many a download. Where several bring
+    nothing, half as many are tried. Pure: it is told what was measured and answers with a number, never below 1 nor
+    above `most`.
 
     >>> climb = Climb(8)
     >>> climb.allowed
     4
     >>> climb.measured(4_000_000), climb.measured(5_000_000), climb.measured(5_100_000), climb.measured(5_000_000)
-    (5, 7, 7, 5)
+    (5, 7, 7, 6)
     """
 
     def __init__(self, most: int) -> None:
         self.most = max(1, most)
         self.allowed = min(FIRST, self.most)
-        self._step = max(1, self.most // 8)
+        self._step = max(1, (self.most - FIRST) // 3)
         self._before: float | None = None
         self._doubted = False
         self._added = 0
@@ -59,7 +60,7 @@ class Climb:
     def measured(self, speed: float) -> int:
         """The sum of all connections in the last window, in bytes per second, all that are allowed being in use."""
         self._best = max(self._best, speed)
-        if speed < _SUNK * self._best:
+        if self.has_sunk(speed):
             self._compare_with(None)
             self.allowed = min(self.most, self.allowed + max(1, self.allowed // 2))
         elif self._rest > 0:
@@ -72,12 +73,22 @@ class Climb:
         elif not self._doubted:
             self._doubted = True
         else:
-            # Flat twice: the last ones added brought nothing. Of several perhaps the first did.
-            self.allowed -= self._added
-            self._rest = min(_PATIENCE, 1 << self._flat) if self._added <= self._step else 0
+            self._take_back()
+        return self.allowed
+
+    def has_sunk(self, speed: float) -> bool:
+        """Whether this sum is far below the best one."""
+        return speed < _SUNK * self._best
+
+    def _take_back(self) -> None:
+        """Flat twice: the last ones added do not pay. Of several perhaps the first ones do."""
+        kept = self._added // 2
+        self.allowed -= self._added - kept
+        self._added, self._doubted = kept, False
+        if not kept:
+            self._step, self._rest = 1, min(_PATIENCE, 1 << self._flat)
             self._flat += 1
             self._compare_with(None)
-        return self.allowed
 
     def _add(self, count: int, speed: float) -> None:
         self._added = min(self.most - self.allowed, count)
@@ -240,7 +251,10 @@ class Pacer:
         if self._active < self.climb.allowed or self._held:
             self._window = None  # a sum of fewer than allowed tells nothing
         elif self._window is not None and now - self._window[0] >= WINDOW:
-            self.climb.measured((self._total - self._window[1]) / (now - self._window[0]))
+            speed = (self._total - self._window[1]) / (now - self._window[0])
+            # More than are allowed, until some have ended, tell only where they are too few.
+            if self._active == self.climb.allowed or self.climb.has_sunk(speed):
+                self.climb.measured(speed)
             self._window = None
         self._hand_out()
 
