@@ -12,7 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ayon_async.errors import AyonAsyncError
 from ayon_async.item import Item
@@ -153,12 +153,28 @@ class Speedometer:
 
 
 class Entry:
-    """One item's line in the ledger; only the loop's own thread writes in it."""
+    """One item's line in the ledger; only the loop's own thread writes in it.
+
+    Attributes:
+        phase: Where the item is.
+        received: Bytes that came over the line for it.
+        started: When the work on it began, by the monotonic clock; 0.0 before.
+    """
 
     def __init__(self, ledger: Ledger, item: Item) -> None:
         self._ledger = ledger
         self._meter = Speedometer()
-        self.state = ItemProgress(item)
+        self._item = item
+        # Fields of `ItemProgress`, of which one is made only when somebody looks.
+        self.phase = Phase.QUEUED
+        self.received = 0
+        self._bytes_done = 0
+        self._size: int | None = None
+        self._unpacked = 0.0
+        self._attempt = 1
+        self._source: str | None = None
+        self._reason = ""
+        self._report: ItemReport | None = None
         self.started = 0.0
 
     def set(
@@ -172,13 +188,17 @@ class Entry:
         reason: str | None = None,
     ) -> None:
         """Note what is known now; None leaves a field as it was."""
-        given = {"phase": phase, "size": size, "unpacked": unpacked, "attempt": attempt, "source": source}
-        changes = {name: value for name, value in {**given, "reason": reason}.items() if value is not None}
-        if phase is not None and not self.started:
-            self.started = time.monotonic()
-        self.state = replace(self.state, **changes)  # type: ignore[arg-type]
+        if phase is not None:
+            self.phase = phase
+            self.started = self.started or time.monotonic()
+        self._size = self._size if size is None else size
+        self._unpacked = self._unpacked if unpacked is None else unpacked
+        self._attempt = self._attempt if attempt is None else attempt
+        self._source = self._source if source is None else source
+        if reason is not None:
+            self._reason = reason
         if reason:
-            log.info("%s: %s", self.state.item.label, reason)
+            log.info("%s: %s", self._item.label, reason)
         self._ledger.changed()
 
     def add(self, count: int, new: int | None = None) -> None:
@@ -189,31 +209,22 @@ class Entry:
         """
         self._meter.add(count)
         self._ledger.meter.add(count)
-        here = self.state.bytes_done + (count if new is None else new)
-        self._have(here, received=self.state.received + count)
+        self.received += count
+        self.have(self._bytes_done + (count if new is None else new))
 
     def have(self, count: int) -> None:
         """So many bytes of the archive are here in all: after a restart fewer, after a resumption more."""
-        self._have(count, received=self.state.received)
-
-    def _have(self, count: int, *, received: int) -> None:
-        size = self.state.size
-        self.state = replace(self.state, bytes_done=count if size is None else min(count, size), received=received)
+        self._bytes_done = count if self._size is None else min(count, self._size)
         self._ledger.changed()
 
     def end(self, report: ItemReport) -> None:
         """The item's outcome."""
         phase = Phase.FAILED if report.state == "failed" else Phase.DONE
         reason = report.error.message if report.error else report.reason
-        self.state = replace(self.state, phase=phase, report=report, reason=reason)
+        self.phase, self._report, self._reason = phase, report, reason
         outcome = report.state.replace("_", " ") + (f": {reason}" if reason else "")
         log.log(logging.WARNING if phase is Phase.FAILED else logging.INFO, "%s: %s", report.label, outcome)
         self._ledger.changed()
-
-    @property
-    def received(self) -> int:
-        """Bytes that came over the line for this item."""
-        return self.state.received
 
     @property
     def seconds(self) -> float:
@@ -222,8 +233,20 @@ class Entry:
 
     def snapshot(self) -> ItemProgress:
         """The line at this moment."""
-        speed = self._meter.speed if self.state.phase is Phase.DOWNLOADING else 0.0
-        return replace(self.state, speed=speed)
+        speed = self._meter.speed if self.phase is Phase.DOWNLOADING else 0.0
+        return ItemProgress(
+            self._item,
+            self.phase,
+            self._bytes_done,
+            self.received,
+            self._size,
+            self._unpacked,
+            speed,
+            self._attempt,
+            self._source,
+            self._reason,
+            self._report,
+        )
 
 
 class Ledger:

@@ -161,7 +161,7 @@ def teller(entry: Entry) -> Callable[[float], None]:
     tell = asyncio.get_running_loop().call_soon_threadsafe
 
     def note(share: float) -> None:
-        if entry.state.phase is Phase.UNPACKING:
+        if entry.phase is Phase.UNPACKING:
             entry.set(unpacked=share)
 
     def told(share: float) -> None:

@@ -159,12 +159,14 @@ def write_records(folder: Path, record: Record, files: list[File], started: str,
         OSError: They can't be written.
     """
     # An archive may hold something of a record's name; ours counts.
+    given = {file.path for file in files}.union(path for path, _ in record.links)
+    for name in RECORDS & given:
+        fs.remove(folder / name)
     files = [file for file in files if file.path not in RECORDS]
     links = tuple((path, target) for path, target in record.links if path not in RECORDS)
     fields = {name: getattr(record, name) for name in record.__struct_fields__}
     kept = Inventory(**{**fields, "links": links}, files=files)
     progress = Progress("done", uuid.uuid4().hex, record.checksum, record.checksum_algorithm, started, now())
     for name, content in ((RECORD_FILE, kept), (PROGRESS_FILE, progress)):
-        fs.remove(folder / name)
         fs.write_new(folder / name, msgspec.json.encode(content), mode)
     fs.flush_folder(folder)

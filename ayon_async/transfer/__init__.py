@@ -109,7 +109,7 @@ class Transfers:
             TransferError, AccessDenied: No source gives it; what came is kept for another time.
             StoreError: It can't be written.
         """
-        entry.set(phase=None if entry.state.phase is Phase.QUEUED else Phase.QUEUED, size=archive.expected)
+        entry.set(phase=None if entry.phase is Phase.QUEUED else Phase.QUEUED, size=archive.expected)
         download = Download(archive, part, entry, self._means, whole=whole, on_arrival=on_arrival)
         self._downloads.append(download)
         try:

@@ -52,11 +52,16 @@ class Folder:
             self._begin()
 
     def _begin(self) -> None:
-        made = not self.root.exists()
-        first = self.root if made else self.root / "probe"
-        fs.make_folders(first, self._folder_mode)
+        first = self.root
+        try:
+            fs.make_folder(first, self._folder_mode)
+        except FileNotFoundError:
+            fs.make_folders(first, self._folder_mode)
+        except FileExistsError:
+            first = self.root / "probe"
+            fs.make_folder(first, self._folder_mode)
         self.withheld = self._folder_mode & ~first.stat().st_mode
-        if made:
+        if first is self.root:
             self._give_mode(first)
         else:
             fs.remove_tree(first)
