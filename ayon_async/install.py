@@ -7,7 +7,8 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -54,7 +55,7 @@ async def installing(
     server: AyonServer,
     store: Store,
     ledger: Ledger,
-    work: Iterable[Job],
+    work: Collection[Job],
     *,
     jobs: int,
     effort: Effort,
@@ -82,9 +83,11 @@ async def installing(
                 unpackers.submit(workers.start, effort.unpacking)
             with effort.throttling(transfers.limit):
                 unpacker = Unpacker(server.url, store, workers, unpackers, lane, early, effort)
+                small = Counter(part_of(job, store) for job in work if is_small(job))
+                on_disk = {part for part, count in small.items() if count > 1}
                 preparing = asyncio.Lock()
                 yield Installer(
-                    server.url, store, transfers, unpacker, turns, preparing, effort, ledger, set(), refresh
+                    server.url, store, transfers, unpacker, turns, preparing, effort, ledger, on_disk, refresh
                 )
 
 
@@ -101,7 +104,8 @@ class Installer:
         preparing: Who may make the store's folders: one does it for all.
         effort: How much of the machine it takes.
         ledger: Who is told.
-        begun: Parts of small archives that are on disk, as far as the leases of their items are held.
+        on_disk: Parts of small archives that are on disk, as far as the leases of their items are held; and of such as
+            several items have, since one of them fetches it for all.
         refresh: Whether an archive is right although another one was seen first under the same version.
     """
 
@@ -113,7 +117,7 @@ class Installer:
     preparing: asyncio.Lock
     effort: Effort
     ledger: Ledger
-    begun: set[Path]
+    on_disk: set[Path]
     refresh: bool = False
 
     async def install(self, job: Job, replaces: Held | None = None, *, damaged: bool = False) -> Held | None:
@@ -168,7 +172,7 @@ class Installer:
         """What there is of the item, in a thread; also whether an earlier run left some of a small archive."""
         part = part_of(job, self.store)
         if is_small(job) and part.exists():
-            self.begun.add(part)
+            self.on_disk.add(part)
         return self.store.look(job.item)
 
     async def _prepare(self, item: Item) -> None:
@@ -341,7 +345,7 @@ class Installer:
         whole: bool = False,
         on_arrival: Callable[[Arrival], None] | None = None,
     ) -> AbstractAsyncContextManager[Fetched]:
-        in_memory = is_small(job) and part_of(job, self.store) not in self.begun
+        in_memory = is_small(job) and part_of(job, self.store) not in self.on_disk
         return acquired(job, self.transfers, self.store, entry, in_memory=in_memory, whole=whole, on_arrival=on_arrival)
 
 

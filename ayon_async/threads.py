@@ -145,8 +145,13 @@ class Lane(Executor):
         worth = 1 if self._wall < self._SEEN else max(1, min(self._most, int(waits)))
         if self._is_open and len(self._threads) < worth and not self._queue.empty():
             thread = threading.Thread(target=self._work, name=f"{self._name}_{len(self._threads)}")
-            thread.start()
-            self._threads.append(thread)
+            try:
+                thread.start()
+            except RuntimeError:  # the system has no more of them
+                if not self._threads:
+                    raise
+            else:
+                self._threads.append(thread)
 
     def _work(self) -> None:
         if self._prepare is not None:

@@ -141,7 +141,7 @@ class Unpacker:
     def _unpack(
         self, item: Item, fetched: Fetched, staged: Path, told: Callable[[float], None], stop: threading.Event
     ) -> Unpacked:
-        if self.workers is None or fetched.size < _WORTH_A_PROCESS:
+        if self.workers is None or fetched.part.in_memory or fetched.size < _WORTH_A_PROCESS:
             return self.unpack_file(item, fetched.part.file, staged, told, stop)
         return self.workers.unpack(
             fetched.part.file,

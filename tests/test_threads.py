@@ -67,3 +67,20 @@ def test_each_thread_is_prepared_and_none_stays() -> None:
     assert not {thread.name for thread in threading.enumerate()} & set(prepared)
     with pytest.raises(RuntimeError):
         lane.submit(lambda: None)
+
+
+def test_where_the_system_has_no_more_threads_those_that_there_are_do_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = threading.Thread.start, [0]
+
+    def refuse(thread: threading.Thread) -> None:
+        started[0] += 1
+        if started[0] > 1:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with Lane(6, "lane") as lane:
+        assert used(lane, lambda: time.sleep(0.01)) == 1
+    assert started[0] > 1
+    with Lane(6, "lane") as lane, pytest.raises(RuntimeError, match="new thread"):
+        lane.submit(lambda: None)

@@ -87,3 +87,10 @@ async def test_a_bad_one_leaves_nothing(tmp_path: Path) -> None:
         report = await run(dev, tmp_path)
     assert [item.state for item in report.items] == ["failed"]
     assert list((tmp_path / "addons/.ayon-async/parts").iterdir()) == []
+
+
+async def test_two_items_with_one_small_archive_fetch_it_once(tmp_path: Path) -> None:
+    content = archive("maya", SmallPart.MOST)
+    async with DevServer(offering({"maya": content, "nuke": content}, attested=True)) as dev:
+        assert_right(await run(dev, tmp_path, jobs=8), tmp_path, {"maya": content, "nuke": content})
+        assert len(downloads(dev)) == 1
