@@ -67,6 +67,11 @@ class Effort:
         """Whether as many threads may unpack as there are, also one archive with several, or before it is whole."""
         return self._unpacking >= UNPACKING
 
+    @property
+    def has_spare(self) -> bool:
+        """Whether fewer archives are unpacked just now than may be, and none waits; may be asked by any thread."""
+        return self._busy < self._unpacking
+
     @contextmanager
     def throttling(self, throttle: Callable[[float | None], None]) -> Iterator[None]:
         """Tell of every new rate while in the block."""

@@ -6,11 +6,11 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, ParamSpec, TypeVar
 
 from ayon_async import fs
 from ayon_async.ahead import Ahead
@@ -29,6 +29,7 @@ from ayon_async.unpack.errors import UnpackError, quote
 from ayon_async.unpack.workers import Workers
 from ayon_async.urls import redact
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _WORTH_A_PROCESS = 256 << 10
 """Bytes of an archive that goes to one: a smaller one is unpacked before it is told of."""
@@ -134,7 +135,7 @@ class Unpacker:
             on_progress=told,
             stop=stop,
             group_writable=self.store.group_writable,
-            helpers=self.threads if self.effort.is_full else None,
+            helpers=_Spare(self.threads, self.effort) if self.effort.is_full else None,
             arrival=arrival,
         )
 
@@ -152,8 +153,19 @@ class Unpacker:
             on_progress=told,
             stop=stop,
             group_writable=self.store.group_writable,
-            helpers=self.threads if self.effort.is_full else None,
+            helpers=_Spare(self.threads, self.effort) if self.effort.is_full else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Spare:
+    """Threads that help only where no other archive wants them: who helps reads the whole directory once more."""
+
+    threads: Executor
+    effort: Effort
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T] | None:
+        return self.threads.submit(fn, *args, **kwargs) if self.effort.has_spare else None
 
 
 def teller(entry: Entry) -> Callable[[float], None]:

@@ -340,3 +340,19 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_nobody_helps_while_other_archives_want_the_threads(tmp_path: Path) -> None:
+    class Wanted(Threads):
+        asked = 0
+
+        def submit(self, *arguments: Any, **named: Any) -> Any:
+            self.asked += 1
+
+    path = tmp_path / "archive.zip"
+    path.write_bytes(zip_bytes({f"{number}.bin": noise(1 << 20, str(number)) for number in range(12)}))
+    with Workers(2, background=False) as pool, Wanted() as threads:
+        unpacked = by_workers(pool, path, tmp_path / "out", threads)
+    assert unpacked == by_thread(path, tmp_path / "again")
+    assert threads.asked > 1, "it is asked again: they may have become free"
+    assert tree(tmp_path / "out") == tree(tmp_path / "again")

@@ -9,7 +9,7 @@ import contextlib
 import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from ayon_async import fs
 from ayon_async.errors import AyonAsyncError, StoreError, StoreFull
@@ -21,11 +21,8 @@ from ayon_async.unpack.folder import Folder
 from ayon_async.unpack.result import Link, Member, Unpacked
 from ayon_async.unpack.source import Arrival, Meter, Source, Stop
 from ayon_async.unpack.stream import COMPRESSIONS
-from ayon_async.unpack.zip import Team, help_unpack_zip, unpack_zip
+from ayon_async.unpack.zip import Helpers, Team, help_unpack_zip, unpack_zip
 from ayon_async.unpack.zip_directory import has_end_record
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
 
 __all__ = ["Limits", "Link", "Member", "Stop", "Stopped", "UnpackError", "Unpacked", "help_unpack", "unpack"]
 
@@ -53,7 +50,7 @@ def unpack(
     stop: Stop | None = None,
     group_writable: bool = False,
     flush: bool = True,
-    helpers: Executor | None = None,
+    helpers: Helpers | None = None,
     team: Team | None = None,
     arrival: Arrival | None = None,
 ) -> Unpacked:
@@ -72,7 +69,7 @@ def unpack(
         stop: Once it is set the work ends, within about a MiB.
         group_writable: Whether files and folders are writable for their group.
         flush: Whether everything is put on the device before this returns.
-        helpers: Threads of which one, as soon as it is free, helps with a large zip. This may run in one of them.
+        helpers: Threads of which one may help with a large zip. This may run in one of them.
         team: Lets another process help with it instead, by `help_unpack`.
         arrival: Tells what is here of an archive that is still arriving; None where all of it is. Who gives one finds
             out that the archive is right before using what was unpacked.
@@ -131,7 +128,7 @@ def help_unpack(
 
 
 def _unpack(
-    source: Source, folder: Folder, budget: Budget, meter: Meter, helpers: Executor | None, team: Team | None
+    source: Source, folder: Folder, budget: Budget, meter: Meter, helpers: Helpers | None, team: Team | None
 ) -> Unpacked:
     head = source.read_some(0, _HEAD)
     if head.startswith(_ZIP):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
@@ -36,6 +36,7 @@ from ayon_async.unpack.wire import (
     identity_of,
     to_bytes,
 )
+from ayon_async.unpack.zip import Helpers
 
 _MAIN = "import sys; sys.path[:] = sys.argv[1].split('\\n'); from ayon_async.unpack.worker import main; main()"
 _DECODER: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
@@ -90,13 +91,13 @@ class Workers:
         on_progress: Callable[[float], None],
         stop: threading.Event,
         group_writable: bool,
-        helpers: Executor | None,
+        helpers: Helpers | None,
     ) -> Unpacked:
         """Unpack an archive, see `unpack`; blocks, so call it in a thread.
 
         Args:
             path: Where the archive lies.
-            helpers: Threads of which one, as soon as it is free, lets another process help with a large zip.
+            helpers: Threads of which one may let another process help with a large zip.
         """
         task = Task(to_bytes(path), identity_of(archive), to_bytes(destination), name, limits, group_writable)
         job = _Job(self, task, on_progress, stop, helpers)
@@ -206,7 +207,7 @@ class _Job:
         task: Task,
         on_progress: Callable[[float], None],
         stop: threading.Event,
-        helpers: Executor | None,
+        helpers: Helpers | None,
     ) -> None:
         self._workers = workers
         self._task = task

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 from ayon_async import deflate
 from ayon_async.unpack import errors
@@ -26,13 +26,22 @@ from ayon_async.unpack.zip_directory import Entry, read_directory
 from ayon_async.unpack.zip_members import AT_ONCE, HEADER, Reader, Span
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Future
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _LONGEST_TARGET = 4096  # bytes of a link's target
 _WORTH_HELP = 8  # batches: a smaller archive is unpacked before another thread has begun
 _WORTH_A_THREAD = 8 << 10
 """Compressed bytes of an average member that are worth another thread: with fewer, two wait for the interpreter's lock
 more than they work (with 0.5 KB it took 1.5 times as long, with 4 KB 1.1 times, with 14 KB 0.6 times)."""
+
+
+class Helpers(Protocol):
+    """Threads that may help with a large archive; any executor is such."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T] | None:
+        """Have it done as soon as a thread is free; None where they have other work now: ask again later."""
 
 
 class Team(Protocol):
@@ -51,12 +60,12 @@ class Team(Protocol):
 
 
 def unpack_zip(
-    source: Source, folder: Folder, budget: Budget, meter: Meter, helpers: Executor | None, team: Team | None
+    source: Source, folder: Folder, budget: Budget, meter: Meter, helpers: Helpers | None, team: Team | None
 ) -> Unpacked:
     """Unpack a zip.
 
     Args:
-        helpers: Has a thread that helps with a large archive, once it has nothing else to do.
+        helpers: Has a thread that may help with a large archive.
         team: Lets another process do so instead.
 
     Raises:
@@ -119,7 +128,7 @@ class _Work:
         self.members: dict[str, Member] = {}
         self.targets: dict[str, str] = {}
 
-    def run(self, helpers: Executor | None) -> None:
+    def run(self, helpers: Helpers | None) -> None:
         """Unpack everything, with the help of another thread once all of a large archive is here."""
         if not self._is_coarse:
             helpers = None
@@ -128,7 +137,8 @@ class _Work:
             reader = Reader(self._source, self._meter)
             while self._batches:
                 if helpers is not None and not helping and self.is_large and self._source.is_whole:
-                    helping.append(helpers.submit(self._help))
+                    future = helpers.submit(self._help)
+                    helping += [future] if future is not None else []
                 self._unpack_next(reader)
         finally:
             self._end()

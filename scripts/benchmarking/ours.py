@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+# A sync imports these two itself where something is missing.
+import ayon_async.install
+import ayon_async.room  # noqa: F401
 from ayon_async import AyonServer, Store, SyncReport, sync
 
 
