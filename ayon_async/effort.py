@@ -69,7 +69,7 @@ class Effort:
 
     @property
     def has_spare(self) -> bool:
-        """Whether fewer archives are unpacked just now than may be, and none waits; may be asked by any thread."""
+        """Whether one more archive might have a turn now, and none wants it; may be asked by any thread."""
         return self._busy < self._unpacking
 
     @contextmanager

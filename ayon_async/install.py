@@ -104,8 +104,8 @@ class Installer:
         preparing: Who may make the store's folders: one does it for all.
         effort: How much of the machine it takes.
         ledger: Who is told.
-        on_disk: Parts of small archives that are on disk, as far as the leases of their items are held; and of such as
-            several items have, since one of them fetches it for all.
+        on_disk: Parts of small archives that are or will be on disk: those that an earlier run left, as far as the
+            leases of their items are held, and those that several items have, so that who waits need not fetch it.
         refresh: Whether an archive is right although another one was seen first under the same version.
     """
 

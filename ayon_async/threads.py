@@ -126,7 +126,11 @@ class Lane(Executor):
             if not self._is_open:
                 raise RuntimeError("this lane was shut down")
             self._queue.put(run)
-            self._grow()
+            try:
+                self._grow()
+            except RuntimeError:
+                future.cancel()  # whoever asked is told that it is not done, so nobody may do it later
+                raise
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -122,7 +122,7 @@ class Unpacker:
         stop: threading.Event,
         arrival: Arrival | None = None,
     ) -> Unpacked:
-        """Fill a staged folder in this thread, and one more where one is free; see `unpack`.
+        """Fill a staged folder in this thread, and one more where no other archive wants it; see `unpack`.
 
         Args:
             told: Called with the share that is done.
@@ -159,13 +159,18 @@ class Unpacker:
 
 @dataclass(frozen=True, slots=True)
 class _Spare:
-    """Threads that help only where no other archive wants them: who helps reads the whole directory once more."""
+    """Threads that begin to help only where no other archive wants them: a process reads the whole directory for it."""
 
     threads: Executor
     effort: Effort
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T] | None:
-        return self.threads.submit(fn, *args, **kwargs) if self.effort.has_spare else None
+        if not self.effort.has_spare:
+            return None
+        try:
+            return self.threads.submit(fn, *args, **kwargs)
+        except RuntimeError:  # the system has no more threads: what is begun goes on without help
+            return None
 
 
 def teller(entry: Entry) -> Callable[[float], None]:

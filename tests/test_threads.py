@@ -82,5 +82,10 @@ def test_where_the_system_has_no_more_threads_those_that_there_are_do_the_work(m
     with Lane(6, "lane") as lane:
         assert used(lane, lambda: time.sleep(0.01)) == 1
     assert started[0] > 1
-    with Lane(6, "lane") as lane, pytest.raises(RuntimeError, match="new thread"):
-        lane.submit(lambda: None)
+    done: list[int] = []
+    with Lane(6, "lane") as lane:
+        with pytest.raises(RuntimeError, match="new thread"):
+            lane.submit(done.append, 1)
+        monkeypatch.undo()
+        lane.submit(done.append, 2)
+    assert done == [2]

@@ -125,7 +125,10 @@ class Transfers:
                 download.tick()
 
     def _use_spare(self) -> None:
-        """No archive waits to be started: let spare connections help with the largest rests."""
+        """No archive waits to be started: let spare connections help with the largest that can be helped.
+
+        It takes longest to unpack. Were all rests made equal, the large ones would end together, and then be unpacked.
+        """
         while self._pacer.spare:
             download = max((one for one in self._downloads if one.largest_rest()), key=Download.size, default=None)
             if download is None:

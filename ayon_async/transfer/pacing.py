@@ -49,13 +49,17 @@ class Climb:
     def __init__(self, most: int) -> None:
         self.most = max(1, most)
         self.allowed = min(FIRST, self.most)
-        self._step = max(1, (self.most - FIRST) // 3)
+        self._step = self._first_step
         self._before: float | None = None
         self._doubted = False
         self._added = 0
         self._rest = 0
         self._flat = 0
         self._best = 0.0
+
+    @property
+    def _first_step(self) -> int:
+        return max(1, (self.most - FIRST) // 3)
 
     def measured(self, speed: float) -> int:
         """The sum of all connections in the last window, in bytes per second, all that are allowed being in use."""
@@ -101,7 +105,7 @@ class Climb:
     def forget(self, rest: int = 0) -> None:
         """What was measured so far tells nothing any more; add none for so many windows."""
         self._compare_with(None)
-        self._rest, self._best = rest, 0.0
+        self._rest, self._best, self._step = rest, 0.0, self._first_step
 
     def failed(self) -> int:
         """A connection broke or timed out."""

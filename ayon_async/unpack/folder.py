@@ -59,7 +59,7 @@ class Folder:
             fs.make_folders(first, self._folder_mode)
         except FileExistsError:
             first = self.root / "probe"
-            fs.make_folder(first, self._folder_mode)
+            fs.make_folders(first, self._folder_mode)
         self.withheld = self._folder_mode & ~first.stat().st_mode
         if first is self.root:
             self._give_mode(first)

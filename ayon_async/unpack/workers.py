@@ -36,7 +36,7 @@ from ayon_async.unpack.wire import (
     identity_of,
     to_bytes,
 )
-from ayon_async.unpack.zip import Helpers
+from ayon_async.unpack.zip import WORTH_HELP, Helpers
 
 _MAIN = "import sys; sys.path[:] = sys.argv[1].split('\\n'); from ayon_async.unpack.worker import main; main()"
 _DECODER: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
@@ -271,10 +271,10 @@ class _Job:
 
     def _claim(self, batches: int, withheld: int) -> int | None:
         with self._lock:
-            if self._helping is None and self._helpers is not None:
-                self._helping = self._helpers.submit(self._help, withheld)
             if self._closed or self._next >= batches:
                 return None
+            if self._helping is None and self._helpers is not None and batches - self._next >= WORTH_HELP:
+                self._helping = self._helpers.submit(self._help, withheld)
             self._next += 1
             return self._next - 1
 

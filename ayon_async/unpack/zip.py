@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 _LONGEST_TARGET = 4096  # bytes of a link's target
-_WORTH_HELP = 8  # batches: a smaller archive is unpacked before another thread has begun
+WORTH_HELP = 8
+"""Batches: a smaller rest is unpacked before another thread or process has begun."""
 _WORTH_A_THREAD = 8 << 10
 """Compressed bytes of an average member that are worth another thread: with fewer, two wait for the interpreter's lock
 more than they work (with 0.5 KB it took 1.5 times as long, with 4 KB 1.1 times, with 14 KB 0.6 times)."""
@@ -158,7 +159,7 @@ class _Work:
     @property
     def is_large(self) -> bool:
         """Whether it is worth that another one helps."""
-        return len(self._batches) >= _WORTH_HELP
+        return len(self._batches) >= WORTH_HELP
 
     def _help(self) -> None:
         try:

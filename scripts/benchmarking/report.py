@@ -104,8 +104,8 @@ def text(results: Json) -> str:
     """Everything that was measured, as Markdown."""
     machine = results["machine"]
     parts = [
-        f"{results['pairs']} pairs a row, ours and theirs in turns; each ratio is ours divided by theirs, median "
-        "(least … most). Our side is timed inside one process after imports, by command line in parentheses.\n",
+        f"At least {results['pairs']} pairs a row, ours and theirs in turns; each ratio is ours divided by theirs, "
+        "median (least … most). Our side is timed inside one process after imports, by command line in parentheses.\n",
         f"Machine: {'; '.join(f'{name}: {value}' for name, value in machine.items())}.\n",
     ]
     if results["rows"]:

@@ -114,11 +114,11 @@ def _save(results: dict[str, Any], options: argparse.Namespace) -> None:
 
 def _together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What several sessions on one machine measured, each some of the rows."""
-    if any(part["machine"] != parts[0]["machine"] or part["pairs"] != parts[0]["pairs"] for part in parts):
-        raise SystemExit("These were measured on different machines, or with different numbers of pairs.")
+    if any(part["machine"] != parts[0]["machine"] for part in parts):
+        raise SystemExit("These were measured on different machines.")
     lists = {name: [one for part in parts for one in part[name]] for name in ("rows", "standing", "growth", "left_out")}
     shares = {name: seconds for part in parts for name, seconds in part["shares"].items()}
-    return {**parts[0], **lists, "shares": shares}
+    return {**parts[0], **lists, "shares": shares, "pairs": min(part["pairs"] for part in parts)}
 
 
 def _standing(small: bool, corpus: Archives, cache: Path, folder: Path, runs: int) -> list[standing.Standing]:
