@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarking.archives import total
+from benchmarking.archives import folder_of, total
 from benchmarking.checking import check
 from benchmarking.contestants import Contestant, Emptied
 from benchmarking.figures import Spread, ratios
@@ -117,21 +117,24 @@ def measure(row: Row, folder: Path, pairs: int, say: Say) -> Result:
 
     Raises:
         NoNetwork: This machine can't have the row's network.
-        WrongResult: What we installed is wrong.
+        WrongResult: What we or they made of the archives is wrong.
     """
     limit = row.link.limit(total(row.archives)) if row.link else None
     result = Result(row, total(row.archives), limit)
     with _reached(row, result) as reached, serving(row.archives, folder / "site", reached) as site:
         place = Emptied(folder / "work")
         place.run(row.ours, site)  # to warm up caches; and there is a result to check
-        if row.checked:
-            result.checked = check(site, place.path, row.ours.where, folder / "spare")
+        if row.ours.where is not None:
+            recorded = row.ours.where is folder_of
+            result.checked = check(site, place.path, row.ours.where, folder / "spare", recorded=recorded)
         for peer in row.peers:
             chosen = _fastest(peer, place, site)
             mine, theirs = [], []
             for _ in range(pairs):
                 mine.append(place.run(row.ours, site))
                 theirs.append(place.run(chosen, site))
+            if row.ours.where is not None and chosen.where is not None:
+                check(site, place.path, chosen.where, folder / "spare")
             result.comparisons.append(Comparison(chosen.name, mine, theirs, peer.target, peer.cpu_target))
             say(f"{row.key}: {result.comparisons[-1].wall.text()} of {chosen.name}")
         if row.by_command_line is not None:

@@ -23,12 +23,13 @@ class Contestant:
     Attributes:
         name: What it is called in the table.
         run: Gets the site's archives into an empty folder, and measures that.
-        where: The folder below it that holds what was in an archive, by the archive's name.
+        where: The folder below it that holds what was in an archive, by the archive's name; None where nothing is left
+            that could be compared.
     """
 
     name: str
     run: Run
-    where: Callable[[str], str] = lambda name: f"out/{name}"
+    where: Callable[[str], str] | None = lambda name: f"out/{name}"
 
 
 # --- this project -----------------------------------------------------------------------------------------------------
@@ -70,7 +71,7 @@ def command_line(jobs: int = 8) -> Contestant:
     return Contestant("ayon-async sync", sync, folder_of)
 
 
-def stage(name: str, called: str, jobs: int = 8) -> Contestant:
+def stage(name: str, called: str, jobs: int = 8, where: Callable[[str], str] | None = None) -> Contestant:
     """One stage alone: `download`, `unpack` or `bound`; see `stages`."""
 
     def work(site: Site, folder: Path) -> Cost:
@@ -82,7 +83,7 @@ def stage(name: str, called: str, jobs: int = 8) -> Contestant:
             told["more"] = {"process_cpu": cost.cpu}
         return replace(cost, **told)
 
-    return Contestant(called, work)
+    return Contestant(called, work, where)
 
 
 # --- one after another ------------------------------------------------------------------------------------------------

@@ -56,7 +56,6 @@ class Row:
         peers: With whom we are compared.
         limit_target: What our time divided by the link's limit should be at the most.
         by_command_line: The same by command line, which stands beside it; None where there is no command for it.
-        checked: Whether the result is a complete installation that can be compared.
         on_disk: Whether everything is on a disk, in the user's cache folder.
     """
 
@@ -68,7 +67,6 @@ class Row:
     ours: Contestant = field(default_factory=ours)
     limit_target: float | None = None
     by_command_line: Contestant | None = field(default_factory=command_line)
-    checked: bool = True
     on_disk: bool = False
 
 
@@ -101,7 +99,6 @@ def _on_loopback(corpus: Archives) -> list[Row]:
             (Peer(_downloads(Aria(8, 1), Aria(8, 4)), 0.80), Peer((chain("curl -Z + openssl", curl, openssl),))),
             ours=stage("download", "ayon-async, download"),
             by_command_line=None,
-            checked=False,
         ),
         Row(
             "unpack",
@@ -111,9 +108,8 @@ def _on_loopback(corpus: Archives) -> list[Row]:
                 Peer((chain("unzip -P2", unzip, downloads=False),)),
                 Peer((chain("bsdtar -P2", bsdtar, downloads=False),)),
             ),
-            ours=stage("unpack", "ayon-async, unpack"),
+            ours=stage("unpack", "ayon-async, unpack", where=str),
             by_command_line=None,
-            checked=False,
         ),
     ]
 
@@ -158,6 +154,6 @@ def small(corpus: Archives) -> list[Row]:
     return [
         Row("loopback", "end to end, loopback", corpus, peers),
         Row("download", "download and hash alone", corpus, (Peer(_downloads(Aria())),),
-            ours=download, by_command_line=None, checked=False),
+            ours=download, by_command_line=None),
         Row("network", quick.name, corpus[:4], (Peer((aria_bsdtar(),)),), quick, by_command_line=None),
     ]  # fmt: skip

@@ -137,7 +137,7 @@ def _members(corpus: Archives) -> int:
 
 def _profile(corpus: Archives, folder: Path, path: Path) -> None:
     with serving(corpus, folder / "site", LOOPBACK) as site:
-        spy = [str(Path(sys.executable).with_name("py-spy")), "record", "--threads", "--rate", "500"]
+        spy = [str(Path(sys.executable).with_name("py-spy")), "record", "--threads", "--subprocesses", "--rate", "100"]
         spy += ["--output", str(path.resolve()), "--", *our_command(site, folder / "work")]
         subprocess.run(spy, env=ENVIRONMENT, cwd=SCRIPTS, check=True)
 
