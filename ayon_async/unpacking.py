@@ -135,9 +135,13 @@ class Unpacker:
             on_progress=told,
             stop=stop,
             group_writable=self.store.group_writable,
-            helpers=_Spare(self.threads, self.effort) if self.effort.is_full else None,
+            helpers=self._helpers,
             arrival=arrival,
         )
+
+    @property
+    def _helpers(self) -> _Spare | None:
+        return _Spare(self.threads, self.effort) if self.effort.is_full else None
 
     def _unpack(
         self, item: Item, fetched: Fetched, staged: Path, told: Callable[[float], None], stop: threading.Event
@@ -153,7 +157,7 @@ class Unpacker:
             on_progress=told,
             stop=stop,
             group_writable=self.store.group_writable,
-            helpers=_Spare(self.threads, self.effort) if self.effort.is_full else None,
+            helpers=self._helpers,
         )
 
 
