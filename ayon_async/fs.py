@@ -176,6 +176,16 @@ def write_new(path: Path, data: bytes, mode: int = 0o644, *, flushed: bool = Tru
         os.close(fd)
 
 
+def flush_file(path: Path) -> None:
+    """Put a file that is there on the device."""
+    fd = os.open(long_path(path), (os.O_RDWR if sys.platform == "win32" else os.O_RDONLY) | _O_BINARY | _O_CLOEXEC)
+    try:
+        flush(fd)
+        _flush_device(fd)
+    finally:
+        os.close(fd)
+
+
 def _flush_device(fd: int) -> None:
     """Put everything that was flushed before on the medium as well: macOS leaves that to the device, in any order."""
     if sys.platform != "darwin":

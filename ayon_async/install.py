@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,11 +23,14 @@ from ayon_async.ahead import Ahead
 from ayon_async.effort import UNPACKING, Effort
 from ayon_async.errors import AccessDenied, ArchiveError, AyonAsyncError, ItemError, StoreError
 from ayon_async.fault import fault_of
+from ayon_async.flushing import Steps, run
 from ayon_async.item import Item
 from ayon_async.locate import Job
 from ayon_async.plan import up_to_date
 from ayon_async.progress import Entry, Ledger, Phase
+from ayon_async.sealing import timestamp
 from ayon_async.server import AyonServer
+from ayon_async.small import Small, Together
 from ayon_async.store import Found, Held, Progress, Record, Store, now
 from ayon_async.store.copying import copy_item
 from ayon_async.store.lease import Lease
@@ -37,7 +40,7 @@ from ayon_async.threads import Lane, in_thread
 from ayon_async.transfer import Arrival, Fetched, Transfers, remove_part
 from ayon_async.unpack import Unpacked
 from ayon_async.unpack.workers import Workers
-from ayon_async.unpacking import Unpacker, teller, timestamp
+from ayon_async.unpacking import Unpacker, teller
 from ayon_async.urls import redact
 
 T = TypeVar("T")
@@ -82,13 +85,15 @@ async def installing(
             if workers is not None:
                 unpackers.submit(workers.start, effort.unpacking)
             with effort.throttling(transfers.limit):
-                unpacker = Unpacker(server.url, store, workers, unpackers, lane, early, effort)
+                unpacker = Unpacker(server.url, store, workers, unpackers, early, effort)
+                together = Together(server.url, store, lane)
                 small = Counter(part_of(job, store) for job in work if is_small(job))
                 on_disk = {part for part, count in small.items() if count > 1}
                 preparing = asyncio.Lock()
                 yield Installer(
-                    server.url, store, transfers, unpacker, turns, preparing, effort, ledger, on_disk, refresh
-                )
+                    server.url, store, transfers, unpacker, together, lane, turns, preparing, effort, ledger, on_disk,
+                    refresh,
+                )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ class Installer:
         store: Where they go.
         transfers: Who brings their archives.
         unpacker: Who fills staged folders.
+        together: Who fills them from small archives.
+        lane: Threads for what is small.
         turns: Who may hold an item's lease: thousands at once would need as many open files.
         preparing: Who may make the store's folders: one does it for all.
         effort: How much of the machine it takes.
@@ -113,6 +120,8 @@ class Installer:
     store: Store
     transfers: Transfers
     unpacker: Unpacker
+    together: Together
+    lane: Executor
     turns: asyncio.Semaphore
     preparing: asyncio.Lock
     effort: Effort
@@ -186,7 +195,7 @@ class Installer:
             job.item.folder,
             lambda: entry.set(phase=Phase.WAITING),
             first,
-            self.unpacker.lane if is_small(job) else None,
+            self.lane if is_small(job) else None,
         )
 
     async def _install(
@@ -199,10 +208,9 @@ class Installer:
         staged = None if leftover is None else await self._left_complete(job, held, *leftover)
         if staged is None and job.near is not None:
             staged = await self._copy(job, job.near, entry)
-        place = functools.partial(self._place, job, _committing(entry), lease, held.path if held else None)
+        place = functools.partial(self._place, job, lease, held.path if held else None)
         if staged is not None:
-            stop = threading.Event()
-            done: Held | None = await in_thread(place, staged, stop, stop=stop)
+            done: Held | None = await _finish(place, staged, entry)
         else:
             done = await self._fetch_and_unpack(job, entry, None if damaged else held, place)
         now_there = done or held
@@ -261,7 +269,8 @@ class Installer:
             entry.have(0)
             return None
         record = msgspec.structs.replace(near.record, source=str(store), installed=timestamp())
-        await in_thread(self.store.seal, item, staged, record, inventory.files, begun)
+        sealed = self.store.sealing(item, staged, record, inventory.files, begun, flushed=True)
+        await in_thread(run, sealed)
         return staged
 
     def _remember(self, job: Job, staged: Path) -> Record:
@@ -269,7 +278,7 @@ class Installer:
         anew = self.refresh or (job.pin is not None and job.pin.by == "lock")
         return self.store.memory.remember_archive_of(staged, self.server, job.item, anew=anew)
 
-    def _remember_only(self, job: Job, staged: Path, _: threading.Event) -> None:
+    def _remember_only(self, job: Job, staged: Path, _: threading.Event) -> Steps[None]:
         root = self.store.root(job.item.kind)
         try:
             self._remember(job, staged)
@@ -277,27 +286,20 @@ class Installer:
             raise fs.explain(error, root.path) from error
         with contextlib.suppress(OSError):  # a later run sweeps it
             fs.remove_tree(staged)
+        yield from ()
 
-    def _place(
-        self,
-        job: Job,
-        begins: Callable[[], None],
-        lease: Lease,
-        replaces: Path | None,
-        staged: Path,
-        stop: threading.Event,
-    ) -> Held:
-        begins()
-        return self.store.commit(job.item, staged, lease, functools.partial(self._remember, job), stop, replaces)
+    def _place(self, job: Job, lease: Lease, replaces: Path | None, staged: Path, stop: threading.Event) -> Steps[Held]:
+        remember = functools.partial(self._remember, job)
+        return self.store.committing(job.item, staged, lease, remember, stop, replaces)
 
     async def _fetch_and_unpack(
-        self, job: Job, entry: Entry, held: Held | None, finish: Callable[[Path, threading.Event], T]
+        self, job: Job, entry: Entry, held: Held | None, finish: Callable[[Path, threading.Event], Steps[T]]
     ) -> T | None:
         """Fill a staged folder of the item and finish it; the archive is gone when this returns.
 
         Args:
             held: What is on disk already.
-            finish: Called in a thread with the sealed folder.
+            finish: What is to be done with the sealed folder, in a thread.
 
         Returns:
             What `finish` returned; None where the archive is the one that `held` was unpacked from.
@@ -319,23 +321,21 @@ class Installer:
                             held, validator.etag if validator else None, validator.modified if validator else None
                         )
                         return None
-                    # A part goes before its item is in place: who is killed between the two leaves none behind. On
-                    # Windows a rename may have to wait for others, and nobody else should wait with it.
-                    at_once = finish if fetched.part.in_memory and sys.platform != "win32" else None
-                    done = await self.unpacker.stage(job, fetched, staged, begun, entry, ahead, at_once)
+                    # On Windows a rename may have to wait for others, and nobody else should wait with it.
+                    if fetched.part.in_memory and sys.platform != "win32":
+                        entry.set(phase=Phase.UNPACKING)
+                        return await self.together.stage(Small(job, fetched, staged, begun, finish))
+                    await self.unpacker.stage(job, fetched, staged, begun, entry, ahead)
             except ArchiveError as error:
                 if not pieced:
                     raise
                 # No checksum told whether the pieces fit; the archive itself now says that they do not.
                 entry.set(reason=error.message, unpacked=0.0)
                 entry.have(0)
-                at_once = None
                 async with self._acquired(job, entry, whole=True) as fetched:
-                    await self.unpacker.stage(job, fetched, staged, begun, entry, ahead, None)
-        if at_once is not None:
-            return done
-        stop = threading.Event()
-        return await in_thread(finish, staged, stop, stop=stop)
+                    await self.unpacker.stage(job, fetched, staged, begun, entry, ahead)
+        # A part goes before its item is in place: who is killed between the two leaves none behind.
+        return await _finish(finish, staged, entry)
 
     def _acquired(
         self,
@@ -349,14 +349,11 @@ class Installer:
         return acquired(job, self.transfers, self.store, entry, in_memory=in_memory, whole=whole, on_arrival=on_arrival)
 
 
-def _committing(entry: Entry) -> Callable[[], None]:
-    """What a thread calls when it begins to put the item in its place."""
-    tell, note = asyncio.get_running_loop().call_soon_threadsafe, functools.partial(entry.set, phase=Phase.COMMITTING)
-
-    def begins() -> None:
-        tell(note)
-
-    return begins
+async def _finish(finish: Callable[[Path, threading.Event], Steps[T]], staged: Path, entry: Entry) -> T:
+    """Do in a thread what is to be done with a sealed folder."""
+    stop = threading.Event()
+    entry.set(phase=Phase.COMMITTING)
+    return await in_thread(lambda: run(finish(staged, stop)), stop=stop)
 
 
 def _failure_of(item: Item, error: Exception) -> AyonAsyncError:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ayon_async import fs, unpacking
+from ayon_async import fs, sealing
 from ayon_async.devserver import DevServer
 from ayon_async.item import Item
 from ayon_async.store.ground import lay
@@ -109,7 +109,7 @@ async def test_who_was_taken_for_dead_before_the_seal_begins_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it had staged was cleared away, with its lease: that is nobody's fault."""
-    check, times = unpacking._check_records, 0
+    check, times = sealing._check_records, 0
 
     def late(item: Item, staged: Path) -> None:
         nonlocal times
@@ -119,7 +119,7 @@ async def test_who_was_taken_for_dead_before_the_seal_begins_again(
             (tmp_path / "addons/.ayon-async/locks" / f"{item.folder}.lease").unlink()
         check(item, staged)
 
-    monkeypatch.setattr(unpacking, "_check_records", late)
+    monkeypatch.setattr(sealing, "_check_records", late)
     async with DevServer(studio(small("maya 1.0.0"))) as dev:
         report = await synced(dev, tmp_path)
     assert (report.ok, states(report), times) == (True, {"maya 1.0.0": "installed"}, 2)

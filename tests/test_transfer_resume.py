@@ -147,7 +147,7 @@ async def fetched_only(dev: DevServer, folder: Path, monkeypatch: pytest.MonkeyP
         raise StoreFull("There is no room left.", "Free some.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "seal", full)
+        patch.setattr(Store, "sealing", full)
         report = await run(dev, folder)
     assert [item.error and item.error.type for item in report.items] == ["StoreFull"]
     dev.forget_requests()

@@ -19,7 +19,7 @@ from ayon_async.effort import Effort
 from ayon_async.transfer.pacing import Throttle
 from ayon_async.unpack import unpack
 from cli_machine import Machine
-from studios import small, studio, synced
+from studios import studio, synced
 from watching import until, watching
 
 LABELS = [f"addon{number} 1.0.0" for number in range(6)]
@@ -68,7 +68,7 @@ async def test_how_many_archives_are_unpacked_at_once(
 
 async def test_who_waits_for_a_turn_does_not_say_that_it_is_unpacked(tmp_path: Path) -> None:
     effort, seen = Effort(unpacking=1), list[Snapshot]()
-    async with DevServer(studio(small(*LABELS))) as dev:
+    async with DevServer(studio({label: client_zip("large", label, 100_000) for label in LABELS})) as dev:
         async with effort.unpacking_turn():
             run = asyncio.create_task(synced(dev, tmp_path, effort=effort, progress=seen.append))
             await until(lambda: bool(seen) and seen[-1].bytes_done == seen[-1].size)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ayon_async import fs
+from ayon_async.flushing import Flush, Steps
 from ayon_async.item import Item
 from ayon_async.limits import Limits
 from ayon_async.report import Kind
@@ -35,7 +36,7 @@ from ayon_async.store.record import (
     Record,
     now,
     read_progress,
-    write_records,
+    recording,
     write_validator,
 )
 from ayon_async.threads import in_thread
@@ -269,25 +270,29 @@ class Store:
         """A new private place to unpack the item into, on the same file system as its folder."""
         return staging.new(self._roots[item.kind], item)
 
-    def seal(self, item: Item, staged: Path, record: Record, files: list[File], started: str) -> None:
+    def sealing(
+        self, item: Item, staged: Path, record: Record, files: list[File], started: str, *, flushed: bool
+    ) -> Steps[None]:
         """Write the records into a staged folder: from then on it is complete, though not in its place.
 
-        Blocks, so call it in a thread.
+        Blocks, so do it in a thread.
 
         Args:
             started: When the work on the item began, as `now` writes it.
+            flushed: Whether what is in it is on the device already.
 
         Raises:
             StoreError: They can't be written; the folder, which is of no use without them, is gone.
         """
+        root = self._roots[item.kind]
         try:
-            write_records(staged, record, files, started, self._file_mode)
+            yield from recording(staged, root.path, record, files, started, self._file_mode, flushed=flushed)
         except OSError as error:
             with contextlib.suppress(OSError):  # the next run sweeps it
                 fs.remove_tree(staged)
-            raise fs.explain(error, self._roots[item.kind].path) from error
+            raise fs.explain(error, root.path) from error
 
-    def commit(
+    def committing(
         self,
         item: Item,
         staged: Path,
@@ -295,10 +300,10 @@ class Store:
         remember: Callable[[Path], Record],
         stop: threading.Event,
         replaces: Path | None = None,
-    ) -> Held:
+    ) -> Steps[Held]:
         """Make a sealed folder the item's, by one rename; who comes second accepts what is there.
 
-        Blocks, so call it in a thread.
+        Blocks, so do it in a thread.
 
         Args:
             lease: The item's; given back.
@@ -320,6 +325,7 @@ class Store:
                     raise  # what is staged is complete: the next run only has to rename it
                 fs.remove_tree(staged)
                 done = there
+            yield Flush(root.path, functools.partial(fs.flush_folder, root.path))
             lease.give_back()
         except OSError as error:
             raise fs.explain(error, root.path) from error

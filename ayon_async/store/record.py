@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ayon_async import fs
+from ayon_async.flushing import Flush, Steps, run
 from ayon_async.report import Verification
 
 PROGRESS_FILE = "dist_progress.json"
@@ -146,14 +147,27 @@ def write_validator(folder: Path, etag: str | None, modified: str | None) -> Non
 
 
 def write_records(folder: Path, record: Record, files: list[File], started: str, mode: int = 0o644) -> None:
-    """Write both records into a staged folder and put them on the device, the launcher's last.
+    """Write both records into a staged folder and put them on the device; see `recording`.
+
+    Raises:
+        OSError: They can't be written.
+    """
+    run(recording(folder, folder, record, files, started, mode, flushed=True))
+
+
+def recording(
+    folder: Path, where: Path, record: Record, files: list[File], started: str, mode: int, *, flushed: bool
+) -> Steps[None]:
+    """Write both records into a staged folder: the launcher's last, and only once all else is on the device.
 
     Args:
         folder: The staged folder.
+        where: A folder of its file system.
         record: What is known of the item.
         files: Its inventory.
         started: When the work on the item began, as `now` writes it.
         mode: Permission bits of the records.
+        flushed: Whether the files are on the device already.
 
     Raises:
         OSError: They can't be written.
@@ -166,7 +180,18 @@ def write_records(folder: Path, record: Record, files: list[File], started: str,
     links = tuple((path, target) for path, target in record.links if path not in RECORDS)
     fields = {name: getattr(record, name) for name in record.__struct_fields__}
     kept = Inventory(**{**fields, "links": links}, files=files)
+
+    def flush_record() -> None:
+        if not flushed:
+            fs.flush_tree(folder, lambda: None)
+        fs.flush_file(folder / RECORD_FILE)
+
+    def flush_progress() -> None:
+        fs.flush_file(folder / PROGRESS_FILE)
+        fs.flush_folder(folder)
+
+    fs.write_new(folder / RECORD_FILE, msgspec.json.encode(kept), mode, flushed=False)
+    yield Flush(where, flush_record)
     progress = Progress("done", uuid.uuid4().hex, record.checksum, record.checksum_algorithm, started, now())
-    for name, content in ((RECORD_FILE, kept), (PROGRESS_FILE, progress)):
-        fs.write_new(folder / name, msgspec.json.encode(content), mode)
-    fs.flush_folder(folder)
+    fs.write_new(folder / PROGRESS_FILE, msgspec.json.encode(progress), mode, flushed=False)
+    yield Flush(where, flush_progress)

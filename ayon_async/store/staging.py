@@ -103,14 +103,15 @@ def is_done(folder: Path) -> bool:
 def put_in_place(root: Root, item: Item, staged: Path, stop: threading.Event, replaces: Path | None = None) -> None:
     """Rename the staged folder to the item's own; one that is there and not complete is set aside and then removed.
 
+    The caller flushes the folder that it lies in.
+
     Args:
         stop: Ends the waiting for a rename that another program blocks.
         replaces: A folder to set aside although it is complete.
 
     Raises:
         InUse: What should be replaced can't be set aside now.
-        OSError: It can't be renamed; what was there before is there again. Also where somebody else was faster, and
-            where the device failed to keep a rename that is done.
+        OSError: It can't be renamed; what was there before is there again. Also where somebody else was faster.
     """
     path = root.item(item)
     old = replaces or (path if _is_there(path) and not is_done(path) else None)
@@ -133,8 +134,8 @@ def _exchange(old: Path | None, aside: Path, staged: Path, path: Path, stop: thr
         if old is not None:
             _rename(aside, old, stop)
         raise
-    fs.flush_folder(path.parent)
     if old is not None:
+        fs.flush_folder(path.parent)  # first: else neither might be there after the power went
         with contextlib.suppress(OSError):  # still in use somewhere; a later run sweeps it
             fs.remove_tree(aside)
 
@@ -186,6 +187,7 @@ def put_waiting_in_place(root: Root, name: str) -> bool:
     try:
         old = path if _is_there(path) else None
         _exchange(old, _new_aside(root, name), root.pending / name, path, at_once)
+        fs.flush_folder(root.path)
     except OSError as error:
         if _is_blocked(error):
             return False

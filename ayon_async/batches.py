@@ -1,0 +1,82 @@
+"""Short work on many values: what waits at the same time is done in one hop to a thread, and flushed together.
+
+A hop there and back costs more than such work does. A flush costs the same for one folder as for many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Generic, TypeVar
+
+from ayon_async.threads import ended
+
+V = TypeVar("V")
+R = TypeVar("R")
+
+
+class Batches(Generic[V, R]):
+    """Work that is done on several values in one go; made and used in the loop's thread.
+
+    Args:
+        work: Gets values and returns what became of each, in their order: a result, or the error to raise. Called in a
+            thread.
+        threads: Where. They end before the loop does.
+        most: Values in one go: the first one's result waits for the last one's.
+    """
+
+    def __init__(
+        self, work: Callable[[Sequence[V]], Sequence[R | BaseException]], threads: Executor, most: int
+    ) -> None:
+        self._work = work
+        self._threads = threads
+        self._most = most
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[tuple[V, asyncio.Future[R]]] = deque()
+
+    async def do(self, value: V, stop: threading.Event | None = None) -> R:
+        """Have the work done on this value too; when this task is cancelled, wait for the thread before going on.
+
+        Args:
+            stop: Set on cancellation, for work that looks at it.
+
+        Raises:
+            BaseException: What the work says of the value.
+            RuntimeError: The system has no thread for it.
+        """
+        one = value, self._loop.create_future()
+        self._waiting.append(one)
+        try:
+            # As many runs as values, of which most find nothing left to do: so none is forgotten.
+            self._threads.submit(self._run)
+        except RuntimeError:
+            self._waiting.remove(one)
+            raise
+        return await ended(one[1], stop)
+
+    def _run(self) -> None:
+        batch: list[tuple[V, asyncio.Future[R]]] = []
+        while len(batch) < self._most:
+            try:
+                batch.append(self._waiting.popleft())
+            except IndexError:  # other threads take some too
+                break
+        if not batch:
+            return
+        outcomes: Sequence[R | BaseException]
+        try:
+            outcomes = self._work([value for value, _ in batch])
+        except BaseException as error:  # a fault of ours: handed on to all that wait for it
+            outcomes = [error] * len(batch)
+        self._loop.call_soon_threadsafe(_deliver, [future for _, future in batch], outcomes)
+
+
+def _deliver(futures: Sequence[asyncio.Future[R]], outcomes: Sequence[R | BaseException]) -> None:
+    for future, outcome in zip(futures, outcomes, strict=True):
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
