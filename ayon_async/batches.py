@@ -74,6 +74,17 @@ class Batches(Generic[V, R]):
         self._loop.call_soon_threadsafe(_deliver, [future for _, future in batch], outcomes)
 
 
+def call_each(works: Sequence[Callable[[], R]]) -> list[R | BaseException]:
+    """Call them one after another; returns what each returned or raised."""
+    outcomes: list[R | BaseException] = []
+    for work in works:
+        try:
+            outcomes.append(work())
+        except BaseException as error:  # handed on to who waits, whatever it is
+            outcomes.append(error)
+    return outcomes
+
+
 def _deliver(futures: Sequence[asyncio.Future[R]], outcomes: Sequence[R | BaseException]) -> None:
     for future, outcome in zip(futures, outcomes, strict=True):
         if isinstance(outcome, BaseException):

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +91,7 @@ async def installing(
                 on_disk = {part for part, count in small.items() if count > 1}
                 preparing = asyncio.Lock()
                 yield Installer(
-                    server.url, store, transfers, unpacker, together, lane, turns, preparing, effort, ledger, on_disk,
+                    server.url, store, transfers, unpacker, together, turns, preparing, effort, ledger, on_disk,
                     refresh,
                 )  # fmt: skip
 
@@ -106,7 +106,6 @@ class Installer:
         transfers: Who brings their archives.
         unpacker: Who fills staged folders.
         together: Who fills them from small archives.
-        lane: Threads for what is small.
         turns: Who may hold an item's lease: thousands at once would need as many open files.
         preparing: Who may make the store's folders: one does it for all.
         effort: How much of the machine it takes.
@@ -121,7 +120,6 @@ class Installer:
     transfers: Transfers
     unpacker: Unpacker
     together: Together
-    lane: Executor
     turns: asyncio.Semaphore
     preparing: asyncio.Lock
     effort: Effort
@@ -195,7 +193,7 @@ class Installer:
             job.item.folder,
             lambda: entry.set(phase=Phase.WAITING),
             first,
-            self.lane if is_small(job) else None,
+            self.together.do if is_small(job) else in_thread,
         )
 
     async def _install(

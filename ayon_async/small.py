@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from ayon_async import fs
-from ayon_async.batches import Batches
+from ayon_async.batches import Batches, call_each
 from ayon_async.flushing import Steps, run_together
 from ayon_async.locate import Job
 from ayon_async.sealing import check_pin, sealing
 from ayon_async.store import Store
+from ayon_async.store.lease import Lease
 from ayon_async.transfer import Fetched
 from ayon_async.unpack import Stopped, unpack
 
@@ -58,6 +59,11 @@ class Together:
         self._server = server
         self._store = store
         self._batches = Batches(self._work, lane, _MOST)
+        self._calls: Batches[Callable[[], Lease | None], Lease | None] = Batches(call_each, lane, _MOST)
+
+    async def do(self, work: Callable[[], Lease | None]) -> Lease | None:
+        """Take or give back a lease of such an archive's item."""
+        return await self._calls.do(work)
 
     async def stage(self, small: Small[T]) -> T:
         """Fill a staged folder, seal it and finish it; where that fails before it is sealed, it is gone.

@@ -27,7 +27,7 @@ from ayon_async.store.ground import on_disk
 from ayon_async.store.guard import Need, Room
 from ayon_async.store.held import Held, held
 from ayon_async.store.layout import Root, roots_of
-from ayon_async.store.lease import Holder, Lease, Leases
+from ayon_async.store.lease import Do, Holder, Lease, Leases
 from ayon_async.store.listing import Installed, installed
 from ayon_async.store.memory import Memory
 from ayon_async.store.record import (
@@ -42,8 +42,6 @@ from ayon_async.store.record import (
 from ayon_async.threads import in_thread
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from ayon_async.store import verify
 
 __all__ = ["File", "Found", "Held", "Need", "Progress", "Record", "Store", "now"]
@@ -206,7 +204,7 @@ class Store:
         name: str,
         waiting: Callable[[], None],
         first: Callable[[Lease], None] | None = None,
-        threads: Executor | None = None,
+        do: Do = in_thread,
     ) -> AsyncIterator[Lease]:
         """Hold the right to work on an item or a part, in a prepared folder.
 
@@ -214,7 +212,7 @@ class Store:
             name: The item's folder, or the part's key.
             waiting: Called once where somebody else holds it.
             first: Work to begin with, done in the thread that took it.
-            threads: Where it is taken; the loop's own where None.
+            do: Has it taken, and given back, in a thread.
 
         Raises:
             StoreError: There can't be a lease.
@@ -222,7 +220,7 @@ class Store:
         root = self._roots[kind]
         async with contextlib.AsyncExitStack() as stack:
             try:
-                lease = await stack.enter_async_context(self._leases[kind].hold(name, waiting, first, threads))
+                lease = await stack.enter_async_context(self._leases[kind].hold(name, waiting, first, do))
             except OSError as error:
                 raise fs.explain(error, root.locks) from error
             yield lease

@@ -16,11 +16,11 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ayon_async import fs
 from ayon_async.errors import StoreError
@@ -28,8 +28,6 @@ from ayon_async.store.marker import Protocol
 from ayon_async.threads import in_thread
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     import filelock
 
 POLL = 0.2
@@ -104,6 +102,10 @@ class _WindowsLease(Lease):
         self._lock.release()
 
 
+Do: TypeAlias = Callable[[Callable[[], Lease | None]], Awaitable[Lease | None]]
+"""Has something done in a thread; ends only when that does, also where it is cancelled."""
+
+
 def left_behind(folder: Path) -> frozenset[str]:
     """The names of the leases in a folder: those that are held, and those that were held by processes that died."""
     try:
@@ -147,7 +149,7 @@ class Leases:
         name: str,
         waiting: Callable[[], None],
         first: Callable[[Lease], None] | None = None,
-        threads: Executor | None = None,
+        do: Do = in_thread,
     ) -> AsyncIterator[Lease]:
         """Hold the lease of this name; waits until nobody else does.
 
@@ -157,7 +159,7 @@ class Leases:
             name: Of what is worked on.
             waiting: Called once where somebody else holds it.
             first: Work to begin with, done in the thread that took it: to go to another one costs more.
-            threads: Where it is taken; the loop's own where None.
+            do: Has it taken, and given back, in a thread.
 
         Raises:
             StoreError: The system does not lock files here, as it did where the store was made.
@@ -165,11 +167,11 @@ class Leases:
         """
         counting = _Counting()
         try:
-            yield await self._wait(name, waiting, first, counting, threads)
+            yield await self._wait(name, waiting, first, counting, do)
         finally:
             counting.end()
             if counting.lease is not None and not counting.lease.is_over:
-                await in_thread(counting.lease.give_back, executor=threads)
+                await do(counting.lease.give_back)
 
     @contextlib.contextmanager
     def hold_now(self, name: str) -> Iterator[bool]:
@@ -208,7 +210,7 @@ class Leases:
         waiting: Callable[[], None],
         first: Callable[[Lease], None] | None,
         counting: _Counting,
-        threads: Executor | None,
+        do: Do,
     ) -> Lease:
         taken_over, told = False, False
         seen, since = b"", time.monotonic()
@@ -222,7 +224,7 @@ class Leases:
                     first(lease)
             return lease
 
-        while (lease := await in_thread(take, executor=threads)) is None:
+        while (lease := await do(take)) is None:
             state = await in_thread(_look_at, path)
             if state != seen:
                 seen, since = state, time.monotonic()
