@@ -193,7 +193,7 @@ class Installer:
             job.item.folder,
             lambda: entry.set(phase=Phase.WAITING),
             first,
-            self.together.do if is_small(job) else in_thread,
+            self.together.leases.do if is_small(job) else in_thread,
         )
 
     async def _install(

@@ -53,17 +53,16 @@ class Together:
         server: URL of the AYON server that names the items.
         store: Where they go.
         lane: Threads for it. They take no turns of the effort's, as all of them together compute no more than one does.
+
+    Attributes:
+        leases: Takes and gives back the leases of their items.
     """
 
     def __init__(self, server: str, store: Store, lane: Executor) -> None:
         self._server = server
         self._store = store
         self._batches = Batches(self._work, lane, _MOST)
-        self._calls: Batches[Callable[[], Lease | None], Lease | None] = Batches(call_each, lane, _MOST)
-
-    async def do(self, work: Callable[[], Lease | None]) -> Lease | None:
-        """Take or give back a lease of such an archive's item."""
-        return await self._calls.do(work)
+        self.leases: Batches[Callable[[], Lease | None], Lease | None] = Batches(call_each, lane, _MOST)
 
     async def stage(self, small: Small[T]) -> T:
         """Fill a staged folder, seal it and finish it; where that fails before it is sealed, it is gone.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,65 @@ async def test_two_items_with_one_small_archive_fetch_it_once(tmp_path: Path) ->
     async with DevServer(offering({"maya": content, "nuke": content}, attested=True)) as dev:
         assert_right(await run(dev, tmp_path, jobs=8), tmp_path, {"maya": content, "nuke": content})
         assert len(downloads(dev)) == 1
+
+
+async def test_several_are_on_the_device_before_any_says_that_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    write_new, rename, flush = fs.write_new, fs.rename, fs.flush_file_system
+
+    def written(path: Path, data: bytes, mode: int = 0o644, *, flushed: bool = True) -> None:
+        done.append(path.name)
+        write_new(path, data, mode, flushed=flushed)
+
+    def renamed(source: Path, destination: Path) -> None:
+        done.append("rename")
+        rename(source, destination)
+
+    def all_flushed(folder: Path) -> bool:
+        done.append("flush")
+        return flush(folder)
+
+    monkeypatch.setattr(fs, "write_new", written)
+    monkeypatch.setattr(fs, "rename", renamed)
+    monkeypatch.setattr(fs, "flush_file_system", all_flushed)
+    contents = {f"addon{number}": archive(f"addon{number}", 3_000) for number in range(20)}
+    async with DevServer(offering(contents)) as dev:
+        assert_right(await run(dev, tmp_path, jobs=8), tmp_path, contents)
+    steps = [step for step in done if step in (".ayon-async.json", "dist_progress.json", "rename", "flush")]
+    assert [steps.count(step) for step in (".ayon-async.json", "dist_progress.json", "rename")] == [20, 20, 20]
+    for before, after in ((".ayon-async.json", "dist_progress.json"), ("dist_progress.json", "rename")):
+        for number in range(20):
+            first = [place for place, step in enumerate(steps) if step == before][number]
+            second = [place for place, step in enumerate(steps) if step == after][number]
+            if sys.platform == "linux":
+                assert "flush" in steps[first:second]
+    if sys.platform == "linux":
+        assert steps.count("flush") < 60  # several share one
+
+
+async def test_a_device_that_fails_fails_what_was_written_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bool:
+        raise OSError(5, "Input/output error")
+
+    contents = {f"addon{number}": archive(f"addon{number}", 3_000) for number in range(8)}
+    async with DevServer(offering(contents)) as dev:
+        with monkeypatch.context() as patch:
+            patch.setattr(fs, "flush_file_system", fail)
+            report = await run(dev, tmp_path, jobs=8)
+        assert {item.error.type for item in report.items if item.error} == {"StoreError"}
+        assert {item.state for item in report.items} == {"failed"}
+        assert list((tmp_path / "addons/.ayon-async/staging").iterdir()) == []
+        assert_right(await run(dev, tmp_path, jobs=8), tmp_path, contents)
+
+
+async def test_a_bad_one_does_not_hurt_those_beside_it(tmp_path: Path) -> None:
+    contents = {f"addon{number}": archive(f"addon{number}", 3_000) for number in range(20)}
+    broken = contents | {"addon7": contents["addon7"][:-100]}
+    async with DevServer(offering(broken)) as dev:
+        report = await run(dev, tmp_path, jobs=8)
+    assert [item.name for item in report.items if item.state != "installed"] == ["addon7"]
+    assert list((tmp_path / "addons/.ayon-async/staging").iterdir()) == []

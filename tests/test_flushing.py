@@ -1,0 +1,95 @@
+"""Steps with a flush between: alone or together, nothing goes on before what it stands on is on the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ayon_async import fs
+from ayon_async.flushing import Flush, Steps, run, run_together
+
+
+class Log:
+    """What was done, in order; each work has two steps."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, at_once: bool) -> None:
+        self.lines: list[str] = []
+        self.broken: set[str] = set()
+        self._at_once = at_once
+        monkeypatch.setattr(fs, "flush_file_system", self._flush_file_system)
+
+    def _flush_file_system(self, folder: Path) -> bool:
+        self.lines.append(f"sync {folder.name}" if self._at_once else "can't sync")
+        if folder.name in self.broken:
+            raise OSError(5, "Input/output error", str(folder))
+        return self._at_once
+
+    def work(self, name: str, where: str = "disk") -> Steps[str]:
+        def flush(step: str) -> None:
+            self.lines.append(f"{name} flush {step}")
+            if name in self.broken:
+                raise OSError(5, "Input/output error", name)
+
+        for step in "12":
+            if f"{name}{step}" in self.broken:
+                raise ValueError(name)
+            self.lines.append(f"{name}{step}")
+            try:
+                yield Flush(Path(where), lambda step=step: flush(step))  # type: ignore[misc]
+            except OSError:
+                self.lines.append(f"{name} gives up")
+                raise
+        return name.upper()
+
+
+def test_alone_each_flush_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(monkeypatch, at_once=True)
+    assert run(log.work("a")) == "A"
+    assert log.lines == ["a1", "a flush 1", "a2", "a flush 2"]
+
+
+def test_together_they_share_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(monkeypatch, at_once=True)
+    assert run_together([log.work("a"), log.work("b")]) == ["A", "B"]
+    assert log.lines == ["a1", "b1", "sync disk", "a2", "b2", "sync disk"]
+
+
+def test_each_file_system_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(monkeypatch, at_once=True)
+    assert run_together([log.work("a"), log.work("b", "share")]) == ["A", "B"]
+    assert sorted(log.lines[2:4]) == ["sync disk", "sync share"]
+    assert log.lines[4:6] == ["a2", "b2"]
+
+
+def test_where_it_has_no_such_call_each_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(monkeypatch, at_once=False)
+    assert run_together([log.work("a"), log.work("b")]) == ["A", "B"]
+    assert log.lines[:6] == ["a1", "b1", "can't sync", "a flush 1", "b flush 1", "a2"]
+
+
+def test_what_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(monkeypatch, at_once=True)
+    log.broken = {"a2"}
+    failed, done = run_together([log.work("a"), log.work("b")])
+    assert (repr(failed), done) == ("ValueError('a')", "B")
+    assert log.lines[-2:] == ["b2", "b flush 2"]  # alone by now
+
+
+def test_a_flush_that_fails_alone_is_told_to_whose_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(monkeypatch, at_once=False)
+    log.broken = {"a"}
+    failed, done = run_together([log.work("a"), log.work("b")])
+    assert (type(failed), done) == (OSError, "B")
+    assert "a gives up" in log.lines
+    assert "a2" not in log.lines
+    with pytest.raises(OSError, match="Input/output"):
+        run(log.work("a"))
+
+
+def test_a_file_system_that_fails_is_told_to_all_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(monkeypatch, at_once=True)
+    log.broken = {"disk"}
+    failed, also, done = run_together([log.work("a"), log.work("b"), log.work("c", "share")])
+    assert (type(failed), type(also), done) == (OSError, OSError, "C")
+    assert {"a2", "b2"}.isdisjoint(log.lines)
