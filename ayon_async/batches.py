@@ -1,6 +1,6 @@
-"""Short work on many values: what waits at the same time is done in one hop to a thread, and flushed together.
+"""Short work on many values: what waits at the same time is done in one hop to a thread.
 
-A hop there and back costs more than such work does. A flush costs the same for one folder as for many.
+A hop there and back costs more than such work does, and the work itself may be had for less by the dozen.
 """
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ class Batches(Generic[V, R]):
             # As many runs as values, of which most find nothing left to do: so none is forgotten.
             self._threads.submit(self._run)
         except RuntimeError:
-            self._waiting.remove(one)
-            raise
+            if one in self._waiting:
+                self._waiting.remove(one)
+                raise  # else it is being done already, in a thread that there was
         return await ended(one[1], stop)
 
     def _run(self) -> None:
@@ -69,6 +70,8 @@ class Batches(Generic[V, R]):
         outcomes: Sequence[R | BaseException]
         try:
             outcomes = self._work([value for value, _ in batch])
+            if len(outcomes) != len(batch):
+                raise AssertionError("not every value has an outcome")
         except BaseException as error:  # a fault of ours: handed on to all that wait for it
             outcomes = [error] * len(batch)
         self._loop.call_soon_threadsafe(_deliver, [future for _, future in batch], outcomes)
@@ -87,7 +90,9 @@ def call_each(works: Sequence[Callable[[], R]]) -> list[R | BaseException]:
 
 def _deliver(futures: Sequence[asyncio.Future[R]], outcomes: Sequence[R | BaseException]) -> None:
     for future, outcome in zip(futures, outcomes, strict=True):
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, StopIteration):  # which no future takes
+            future.set_exception(RuntimeError("the work ended too early"))
+        elif isinstance(outcome, BaseException):
             future.set_exception(outcome)
         else:
             future.set_result(outcome)

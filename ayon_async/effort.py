@@ -20,7 +20,7 @@ class Effort:
 
     Args:
         rate: Bytes to receive a second at the most, all connections together; None for no limit.
-        unpacking: Archives that are unpacked at once, from 1 to `UNPACKING`.
+        unpacking: Archives that are unpacked at once, from 1 to `UNPACKING`; small ones take no turns, see `small`.
         background: Whether the threads and processes that unpack, hash and write yield to everything else.
 
     Attributes:

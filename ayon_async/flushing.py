@@ -1,11 +1,12 @@
 """Work that writes in steps, each of which has to be on the device before the next one: alone, or several together.
 
-A flush costs the same for one folder as for many, and it is most of what a small archive costs on a real disk. Linux
-can flush a whole file system in one call, so what is written at the same time shares it.
+Flushes are most of what a small archive costs on a real disk, and to flush much at once costs little more than to flush
+one file: Linux can do it for a whole file system, so what is written at the same time shares the call.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -19,12 +20,14 @@ class Flush(NamedTuple):
     """What has to be on the device before the next step.
 
     Attributes:
-        where: A folder of the file system that it is on, the same one for all that may be flushed together.
-        alone: Flushes just that; raises OSError where the device fails.
+        where: A folder of the file system that it is on; the same one for what may be flushed together.
+        alone: Flushes just that; raises OSError where the device fails. The same one is called once for all.
+        is_tree: Whether that is many files, so that the whole file system is flushed in less time.
     """
 
     where: Path
     alone: Callable[[], None]
+    is_tree: bool = False
 
 
 Steps: TypeAlias = Generator[Flush, None, T]
@@ -50,7 +53,7 @@ def run_together(works: Sequence[Steps[T]]) -> list[T | BaseException]:
         What each of them returned or raised, in their order.
     """
     outcomes: dict[int, T | BaseException] = {}
-    running, failures = dict(enumerate(works)), dict[int, Exception]()
+    running, failures = dict(enumerate(works)), dict[int, OSError]()
     while running:
         flushes: dict[int, Flush] = {}
         for number, steps in running.items():
@@ -65,23 +68,24 @@ def run_together(works: Sequence[Steps[T]]) -> list[T | BaseException]:
     return [outcomes[number] for number in range(len(works))]
 
 
-def _flush(flushes: Mapping[int, Flush]) -> dict[int, Exception]:
-    """Flush all of them; returns what went wrong."""
-    failures: dict[int, Exception] = {}
-    alone = dict(flushes)
-    for where in {flush.where for flush in flushes.values()} if len(flushes) > 1 else ():
-        here = [number for number, flush in flushes.items() if flush.where == where]
-        try:
-            is_done = fs.flush_file_system(where)
-        except OSError as error:
-            failures |= dict.fromkeys(here, error)
-            is_done = True
-        if is_done:
-            for number in here:
-                del alone[number]
-    for number, flush in alone.items():
-        try:
-            flush.alone()
-        except Exception as error:  # handed on to the work, as one that was stopped meanwhile
-            failures[number] = error
-    return failures
+def _flush(flushes: Mapping[int, Flush]) -> dict[int, OSError]:
+    """Flush all of them; returns what went wrong.
+
+    What the system says of a whole file system may be of anybody's files: whose it is, each finds out alone.
+    """
+    left = dict(flushes)
+    for where in {flush.where for flush in flushes.values()}:
+        here = {number: flush for number, flush in flushes.items() if flush.where == where}
+        worth = len({flush.alone for flush in here.values()}) > 1 or any(flush.is_tree for flush in here.values())
+        with contextlib.suppress(OSError):
+            if worth and fs.flush_file_system(where):
+                left = {number: flush for number, flush in left.items() if number not in here}
+    outcomes: dict[Callable[[], None], OSError | None] = {}
+    for flush in left.values():
+        if flush.alone not in outcomes:
+            try:
+                outcomes[flush.alone] = flush.alone()
+            except OSError as error:
+                outcomes[flush.alone] = error
+    failures = {number: outcomes[flush.alone] for number, flush in left.items()}
+    return {number: failure for number, failure in failures.items() if failure is not None}

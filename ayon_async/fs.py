@@ -176,16 +176,6 @@ def write_new(path: Path, data: bytes, mode: int = 0o644, *, flushed: bool = Tru
         os.close(fd)
 
 
-def flush_file(path: Path) -> None:
-    """Put a file that is there on the device."""
-    fd = os.open(long_path(path), (os.O_RDWR if sys.platform == "win32" else os.O_RDONLY) | _O_BINARY | _O_CLOEXEC)
-    try:
-        flush(fd)
-        _flush_device(fd)
-    finally:
-        os.close(fd)
-
-
 def _flush_device(fd: int) -> None:
     """Put everything that was flushed before on the medium as well: macOS leaves that to the device, in any order."""
     if sys.platform != "darwin":
@@ -274,8 +264,12 @@ def flush_tree(root: Path, before_each: Callable[[], None]) -> None:
         root: The folder.
         before_each: Called before each file, where it goes file by file; may raise to end it.
     """
-    if flush_file_system(root):
-        return
+    if not flush_file_system(root):
+        flush_files(root, before_each)
+
+
+def flush_files(root: Path, before_each: Callable[[], None] = lambda: None) -> None:
+    """Put a folder with all that is in it on the device, file by file."""
     for folder, _, files in os.walk(long_path(root)):
         for name in files:
             path = os.path.join(folder, name)
@@ -288,6 +282,11 @@ def flush_tree(root: Path, before_each: Callable[[], None]) -> None:
             finally:
                 os.close(fd)
         flush_folder(Path(folder))
+
+
+def can_flush_file_systems() -> bool:
+    """Whether `flush_file_system` can be more than a wish."""
+    return sys.platform == "linux" and _find_syncfs() is not None
 
 
 def flush_file_system(folder: Path) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection
@@ -20,6 +19,7 @@ import msgspec
 from ayon_async import fs, priority
 from ayon_async.acquire import acquired, is_small, part_of
 from ayon_async.ahead import Ahead
+from ayon_async.batches import Batches, call_each
 from ayon_async.effort import UNPACKING, Effort
 from ayon_async.errors import AccessDenied, ArchiveError, AyonAsyncError, ItemError, StoreError
 from ayon_async.fault import fault_of
@@ -30,7 +30,7 @@ from ayon_async.plan import up_to_date
 from ayon_async.progress import Entry, Ledger, Phase
 from ayon_async.sealing import timestamp
 from ayon_async.server import AyonServer
-from ayon_async.small import Small, Together
+from ayon_async.small import MOST, Small, SmallUnpacker
 from ayon_async.store import Found, Held, Progress, Record, Store, now
 from ayon_async.store.copying import copy_item
 from ayon_async.store.lease import Lease
@@ -86,14 +86,21 @@ async def installing(
                 unpackers.submit(workers.start, effort.unpacking)
             with effort.throttling(transfers.limit):
                 unpacker = Unpacker(server.url, store, workers, unpackers, early, effort)
-                together = Together(server.url, store, lane)
-                small = Counter(part_of(job, store) for job in work if is_small(job))
-                on_disk = {part for part, count in small.items() if count > 1}
-                preparing = asyncio.Lock()
+                parts = Counter(part_of(job, store) for job in work if is_small(job))
                 yield Installer(
-                    server.url, store, transfers, unpacker, together, turns, preparing, effort, ledger, on_disk,
-                    refresh,
-                )  # fmt: skip
+                    server=server.url,
+                    store=store,
+                    transfers=transfers,
+                    unpacker=unpacker,
+                    small=SmallUnpacker(server.url, store, lane),
+                    leases=Batches(call_each, lane, MOST),
+                    turns=turns,
+                    preparing=asyncio.Lock(),
+                    effort=effort,
+                    ledger=ledger,
+                    on_disk={part for part, count in parts.items() if count > 1},
+                    refresh=refresh,
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,8 @@ class Installer:
         store: Where they go.
         transfers: Who brings their archives.
         unpacker: Who fills staged folders.
-        together: Who fills them from small archives.
+        small: Who fills them from small archives.
+        leases: Who takes, and gives back, the leases of the items that these are of.
         turns: Who may hold an item's lease: thousands at once would need as many open files.
         preparing: Who may make the store's folders: one does it for all.
         effort: How much of the machine it takes.
@@ -119,7 +127,8 @@ class Installer:
     store: Store
     transfers: Transfers
     unpacker: Unpacker
-    together: Together
+    small: SmallUnpacker
+    leases: Batches[Callable[[], Lease | None], Lease | None]
     turns: asyncio.Semaphore
     preparing: asyncio.Lock
     effort: Effort
@@ -166,7 +175,8 @@ class Installer:
         try:
             await self._prepare(item)
             async with self.turns, self._lease(job):
-                await self._fetch_and_unpack(job, entry, None, functools.partial(self._remember_only, job))
+                remember = functools.partial(self._remember_only, job)
+                await self._fetch_and_unpack(job, entry, None, remember, fresh=True)
             held = (await usable(self.store, [item], [])).get(item)
             if held is None:
                 raise StoreError(f"{item.label} was removed while it was looked at.", "Sync again.")
@@ -193,7 +203,7 @@ class Installer:
             job.item.folder,
             lambda: entry.set(phase=Phase.WAITING),
             first,
-            self.together.leases.do if is_small(job) else in_thread,
+            self.leases.do if is_small(job) else in_thread,
         )
 
     async def _install(
@@ -210,7 +220,8 @@ class Installer:
         if staged is not None:
             done: Held | None = await _finish(place, staged, entry)
         else:
-            done = await self._fetch_and_unpack(job, entry, None if damaged else held, place)
+            known = None if damaged else held
+            done = await self._fetch_and_unpack(job, entry, known, place, fresh=held is None)
         now_there = done or held
         assert now_there is not None, "only what is on disk can be of the same archive"
         report = replace(up_to_date(item, now_there), bytes_downloaded=entry.received, seconds=entry.seconds)
@@ -291,13 +302,20 @@ class Installer:
         return self.store.committing(job.item, staged, lease, remember, stop, replaces)
 
     async def _fetch_and_unpack(
-        self, job: Job, entry: Entry, held: Held | None, finish: Callable[[Path, threading.Event], Steps[T]]
+        self,
+        job: Job,
+        entry: Entry,
+        held: Held | None,
+        finish: Callable[[Path, threading.Event], Steps[T]],
+        *,
+        fresh: bool,
     ) -> T | None:
         """Fill a staged folder of the item and finish it; the archive is gone when this returns.
 
         Args:
             held: What is on disk already.
             finish: What is to be done with the sealed folder, in a thread.
+            fresh: Whether nothing that may be in use has to give way for it.
 
         Returns:
             What `finish` returned; None where the archive is the one that `held` was unpacked from.
@@ -319,11 +337,14 @@ class Installer:
                             held, validator.etag if validator else None, validator.modified if validator else None
                         )
                         return None
-                    # On Windows a rename may have to wait for others, and nobody else should wait with it.
-                    if fetched.part.in_memory and sys.platform != "win32":
-                        entry.set(phase=Phase.UNPACKING)
-                        return await self.together.stage(Small(job, fetched, staged, begun, finish))
-                    await self.unpacker.stage(job, fetched, staged, begun, entry, ahead)
+                    _check_pin(job, fetched)
+                    if fetched.part.in_memory:
+                        at_once = finish if fresh else None
+                        done = await self.small.stage(Small(job, entry, fetched, staged, begun, at_once))
+                        if done:
+                            return done[0]
+                    else:
+                        await self.unpacker.stage(job, fetched, staged, begun, entry, ahead)
             except ArchiveError as error:
                 if not pieced:
                     raise
@@ -331,6 +352,7 @@ class Installer:
                 entry.set(reason=error.message, unpacked=0.0)
                 entry.have(0)
                 async with self._acquired(job, entry, whole=True) as fetched:
+                    _check_pin(job, fetched)
                     await self.unpacker.stage(job, fetched, staged, begun, entry, ahead)
         # A part goes before its item is in place: who is killed between the two leaves none behind.
         return await _finish(finish, staged, entry)
@@ -345,6 +367,16 @@ class Installer:
     ) -> AbstractAsyncContextManager[Fetched]:
         in_memory = is_small(job) and part_of(job, self.store) not in self.on_disk
         return acquired(job, self.transfers, self.store, entry, in_memory=in_memory, whole=whole, on_arrival=on_arrival)
+
+
+def _check_pin(job: Job, fetched: Fetched) -> None:
+    """Refuse an archive that is not the one that is meant.
+
+    Raises:
+        ItemError: Its digest is another one.
+    """
+    if job.pin is not None and fetched.sha256.digest != job.pin.sha256:
+        raise job.pin.mismatch(f"What {redact(fetched.source.location)} gave", fetched.sha256.digest)
 
 
 async def _finish(finish: Callable[[Path, threading.Event], Steps[T]], staged: Path, entry: Entry) -> T:

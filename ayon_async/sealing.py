@@ -51,16 +51,6 @@ def sealing(
     yield from store.sealing(job.item, staged, record, files, begun, flushed=flushed)
 
 
-def check_pin(job: Job, fetched: Fetched) -> None:
-    """Refuse an archive that is not the one that is meant.
-
-    Raises:
-        ItemError: Its digest is another one.
-    """
-    if job.pin is not None and fetched.sha256.digest != job.pin.sha256:
-        raise job.pin.mismatch(f"What {redact(fetched.source.location)} gave", fetched.sha256.digest)
-
-
 def timestamp() -> str:
     """The time as records have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")

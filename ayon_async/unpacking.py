@@ -16,7 +16,7 @@ from ayon_async.flushing import run
 from ayon_async.item import Item
 from ayon_async.locate import Job
 from ayon_async.progress import Entry, Phase
-from ayon_async.sealing import check_pin, sealing
+from ayon_async.sealing import sealing
 from ayon_async.store import Store
 from ayon_async.threads import in_thread
 from ayon_async.transfer import Arrival, Fetched
@@ -59,7 +59,6 @@ class Unpacker:
         Raises:
             ItemError: The archive is refused, or the folder can't be written.
         """
-        check_pin(job, fetched)
         entry.set(phase=Phase.UNPACKING)
         told, stop, sealed = teller(entry), threading.Event(), False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ class Log:
                 raise ValueError(name)
             self.lines.append(f"{name}{step}")
             try:
-                yield Flush(Path(where), lambda step=step: flush(step))  # type: ignore[misc]
+                yield Flush(Path(where), functools.partial(flush, step))
             except OSError:
                 self.lines.append(f"{name} gives up")
                 raise
@@ -57,9 +58,35 @@ def test_together_they_share_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_each_file_system_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log(monkeypatch, at_once=True)
-    assert run_together([log.work("a"), log.work("b", "share")]) == ["A", "B"]
-    assert sorted(log.lines[2:4]) == ["sync disk", "sync share"]
-    assert log.lines[4:6] == ["a2", "b2"]
+    works = [log.work("a"), log.work("b"), log.work("c", "share"), log.work("d", "share"), log.work("e", "other")]
+    assert run_together(works) == ["A", "B", "C", "D", "E"]
+    assert sorted(log.lines[5:8]) == ["e flush 1", "sync disk", "sync share"]
+    assert log.lines[8:13] == ["a2", "b2", "c2", "d2", "e2"]
+
+
+def test_what_all_need_alike_is_flushed_once_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(monkeypatch, at_once=True)
+
+    def flush() -> None:
+        log.lines.append("flush the folder")
+
+    def work() -> Steps[int]:
+        yield Flush(Path("disk"), flush)
+        return 1
+
+    assert run_together([work(), work()]) == [1, 1]
+    assert log.lines == ["flush the folder"]
+
+
+def test_a_tree_is_worth_it_also_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log(monkeypatch, at_once=True)
+
+    def work() -> Steps[int]:
+        yield Flush(Path("disk"), lambda: log.lines.append("file by file"), is_tree=True)
+        return 1
+
+    assert run(work()) == 1
+    assert log.lines == ["sync disk"]
 
 
 def test_where_it_has_no_such_call_each_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,9 +114,10 @@ def test_a_flush_that_fails_alone_is_told_to_whose_it_is(monkeypatch: pytest.Mon
         run(log.work("a"))
 
 
-def test_a_file_system_that_fails_is_told_to_all_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whose_it_is_that_a_file_system_fails_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     log = Log(monkeypatch, at_once=True)
-    log.broken = {"disk"}
-    failed, also, done = run_together([log.work("a"), log.work("b"), log.work("c", "share")])
-    assert (type(failed), type(also), done) == (OSError, OSError, "C")
-    assert {"a2", "b2"}.isdisjoint(log.lines)
+    log.broken = {"disk", "b"}
+    done, failed, also = run_together([log.work("a"), log.work("b"), log.work("c")])
+    assert (done, type(failed), also) == ("A", OSError, "C")
+    assert log.lines[:4] == ["a1", "b1", "c1", "sync disk"]
+    assert sorted(log.lines[4:7]) == ["a flush 1", "b flush 1", "c flush 1"]

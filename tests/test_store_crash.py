@@ -17,7 +17,8 @@ from ayon_async.devserver import DevServer
 from ayon_async.store.staging import is_done
 from cli_machine import Machine
 from store_processes import OURS, Step, Zygote, content, leftovers
-from store_steps import CORE, PACKAGE, STEPS, STUDIO, check_never_half, leave_unfinished
+from store_steps import CORE, PACKAGE, STEPS, STUDIO, below, check_never_half, leave_unfinished
+from studios import small, studio
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
 
@@ -128,3 +129,37 @@ async def test_killed_at_every_step(zygote: Zygote, server: DevServer, tmp_path:
     for number, step in enumerate(right.steps):
         await die_and_recover(zygote, server, tmp_path / f"victim-{number}", right, step)
     print(f"{len(right.steps)} kill points tried")
+
+
+STAGED = "addons/.ayon-async/staging/addon*"
+TOGETHER: dict[str, Step] = {
+    "make a staged folder": ("make_folder", STAGED, 5),
+    "write our record": ("write", f"{STAGED}/.ayon-async.json", 3),
+    "write the first launcher's record": ("write", f"{STAGED}/dist_progress.json", 1),
+    "write a launcher's record": ("write", f"{STAGED}/dist_progress.json", 5),
+    "rename the first": ("rename", STAGED, 1),
+    "rename": ("rename", STAGED, 4),
+    "flush the parent": ("flush_folder", "addons", 1),
+    "give a lease back": ("remove", "addons/.ayon-async/locks/addon*.lease", 3),
+}
+"""Steps of small archives, which go on together."""
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+async def test_killed_among_many_small_ones(zygote: Zygote, tmp_path: Path, name: str) -> None:
+    async with DevServer(studio(small(*[f"addon{number} 1.0.0" for number in range(8)]))) as server:
+        (tmp_path / "whole").mkdir()
+        (tmp_path / "victim").mkdir()
+        whole, victim = Machine(tmp_path / "whole", server.url), Machine(tmp_path / "victim", server.url)
+        assert (await zygote.run(whole, "sync")).code == 0
+        right = content(whole.storage)
+        killed = await zygote.run(victim, "sync", kill=TOGETHER[name])
+        assert killed.code == -9, f"it never came: {killed.err}"
+        there = content(victim.storage)
+        complete = [folder for folder in (victim.storage / "addons").glob("addon*_1.0.0") if is_done(folder)]
+        for folder in complete:
+            assert below(there, f"addons/{folder.name}") == below(right, f"addons/{folder.name}")
+        again = await zygote.run(victim, "sync")
+        assert again.code == 0, again.err
+        assert content(victim.storage) == right
+        assert leftovers(victim.storage) == []

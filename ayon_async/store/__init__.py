@@ -37,6 +37,7 @@ from ayon_async.store.record import (
     now,
     read_progress,
     recording,
+    write_records,
     write_validator,
 )
 from ayon_async.threads import in_thread
@@ -284,7 +285,10 @@ class Store:
         """
         root = self._roots[item.kind]
         try:
-            yield from recording(staged, root.path, record, files, started, self._file_mode, flushed=flushed)
+            if flushed:
+                write_records(staged, record, files, started, self._file_mode)
+            else:
+                yield from recording(staged, root.path, record, files, started, self._file_mode)
         except OSError as error:
             with contextlib.suppress(OSError):  # the next run sweeps it
                 fs.remove_tree(staged)
@@ -323,7 +327,9 @@ class Store:
                     raise  # what is staged is complete: the next run only has to rename it
                 fs.remove_tree(staged)
                 done = there
-            yield Flush(root.path, functools.partial(fs.flush_folder, root.path))
+            with contextlib.suppress(OSError):
+                # It is in its place, and complete: should the device lose just the name, the next run gives it anew.
+                yield Flush(root.path, root.flush)
             lease.give_back()
         except OSError as error:
             raise fs.explain(error, root.path) from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ayon_async import fs
 from ayon_async.item import Item
 from ayon_async.report import Kind
 
@@ -80,6 +81,14 @@ class Root:
     def list(self) -> Path:
         """The launcher's list of what it installed."""
         return self.path / _LISTS[self.kind]
+
+    def flush(self) -> None:
+        """Put the names of what lies in the folder on the device.
+
+        Raises:
+            OSError: The device fails.
+        """
+        fs.flush_folder(self.path)
 
     def part(self, key: str) -> Path:
         """Where to collect an archive's bytes; the key tells one archive from another."""

@@ -6,6 +6,7 @@ itself. What the launcher installed has only the first one.
 
 from __future__ import annotations
 
+import functools
 import time
 import uuid
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ayon_async import fs
-from ayon_async.flushing import Flush, Steps, run
+from ayon_async.flushing import Flush, Steps
 from ayon_async.report import Verification
 
 PROGRESS_FILE = "dist_progress.json"
@@ -147,31 +148,37 @@ def write_validator(folder: Path, etag: str | None, modified: str | None) -> Non
 
 
 def write_records(folder: Path, record: Record, files: list[File], started: str, mode: int = 0o644) -> None:
-    """Write both records into a staged folder and put them on the device; see `recording`.
-
-    Raises:
-        OSError: They can't be written.
-    """
-    run(recording(folder, folder, record, files, started, mode, flushed=True))
-
-
-def recording(
-    folder: Path, where: Path, record: Record, files: list[File], started: str, mode: int, *, flushed: bool
-) -> Steps[None]:
-    """Write both records into a staged folder: the launcher's last, and only once all else is on the device.
+    """Write both records into a staged folder and put them on the device, the launcher's last.
 
     Args:
-        folder: The staged folder.
-        where: A folder of its file system.
+        folder: The staged folder, whose files are on the device.
         record: What is known of the item.
         files: Its inventory.
         started: When the work on the item began, as `now` writes it.
         mode: Permission bits of the records.
-        flushed: Whether the files are on the device already.
 
     Raises:
         OSError: They can't be written.
     """
+    _write_record(folder, record, files, mode, flushed=True)
+    _write_progress(folder, record, started, mode, flushed=True)
+    fs.flush_folder(folder)
+
+
+def recording(folder: Path, where: Path, record: Record, files: list[File], started: str, mode: int) -> Steps[None]:
+    """Do the same where nothing in the folder is on the device yet.
+
+    Args:
+        where: A folder of the file system that it is on.
+    """
+    flush = Flush(where, functools.partial(fs.flush_files, folder), is_tree=True)
+    _write_record(folder, record, files, mode, flushed=False)
+    yield flush
+    _write_progress(folder, record, started, mode, flushed=False)
+    yield flush
+
+
+def _write_record(folder: Path, record: Record, files: list[File], mode: int, *, flushed: bool) -> None:
     # An archive may hold something of a record's name; ours counts.
     given = {file.path for file in files}.union(path for path, _ in record.links)
     for name in RECORDS & given:
@@ -180,18 +187,9 @@ def recording(
     links = tuple((path, target) for path, target in record.links if path not in RECORDS)
     fields = {name: getattr(record, name) for name in record.__struct_fields__}
     kept = Inventory(**{**fields, "links": links}, files=files)
+    fs.write_new(folder / RECORD_FILE, msgspec.json.encode(kept), mode, flushed=flushed)
 
-    def flush_record() -> None:
-        if not flushed:
-            fs.flush_tree(folder, lambda: None)
-        fs.flush_file(folder / RECORD_FILE)
 
-    def flush_progress() -> None:
-        fs.flush_file(folder / PROGRESS_FILE)
-        fs.flush_folder(folder)
-
-    fs.write_new(folder / RECORD_FILE, msgspec.json.encode(kept), mode, flushed=False)
-    yield Flush(where, flush_record)
+def _write_progress(folder: Path, record: Record, started: str, mode: int, *, flushed: bool) -> None:
     progress = Progress("done", uuid.uuid4().hex, record.checksum, record.checksum_algorithm, started, now())
-    fs.write_new(folder / PROGRESS_FILE, msgspec.json.encode(progress), mode, flushed=False)
-    yield Flush(where, flush_progress)
+    fs.write_new(folder / PROGRESS_FILE, msgspec.json.encode(progress), mode, flushed=flushed)

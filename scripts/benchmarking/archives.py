@@ -183,7 +183,7 @@ def merge(path: Path, archives: Sequence[Archive], method: int = zipfile.ZIP_DEF
 
 def tiny(cache: Path, corpus: Archives, count: int) -> Archives:
     """Archives of about 20 KB, each with other members: modules of the corpus, eight to an archive."""
-    folder = cache / "made" / "tiny"
+    folder = cache / "made" / "20-kb"
     missing = [number for number in range(count) if not (folder / f"{number:04}.zip").exists()]
     if missing:
         modules = _modules(corpus, 8 * (missing[-1] + 1))
@@ -194,14 +194,14 @@ def tiny(cache: Path, corpus: Archives, count: int) -> Archives:
 
 
 def _modules(corpus: Archives, count: int) -> list[bytes]:
-    """Python modules of 4 to 30 KB; they begin again, with a line more, where the corpus has no more of them."""
+    """Python modules of 4 to 18 KB; they begin again, with a line more, where the corpus has no more of them."""
     found: list[bytes] = []
     for archive in corpus:
         with zipfile.ZipFile(archive.path) as source:
             found += [
                 source.read(member)
                 for member in source.infolist()
-                if member.filename.endswith(".py") and 4_000 < member.file_size < 30_000
+                if member.filename.endswith(".py") and 4_000 < member.file_size < 18_000
             ]
         if len(found) >= count:
             break

@@ -96,7 +96,7 @@ def all_of(cache: Path, corpus: Archives, folder: Path, say: Callable[[str], Non
     sizes = (1, 10, 100, 500, 2000)
     members = (1, 10, 100, 1000, 10_000, 100_000)
     return [
-        series("number of archives", "archive of 25 KB", [(n, tiny(n)) for n in counts], folder, say),
+        series("number of archives", "archive of 20 KB", [(n, tiny(n)) for n in counts], folder, say),
         series("size of one archive", "MB", [(n, sized(n)) for n in sizes], folder, say),
         series("members of one archive", "member of 1 KB", [(n, many(n)) for n in members], folder, say),
     ]

@@ -43,14 +43,15 @@ def bare_import() -> Cost:
     return run([sys.executable, "-c", "import aiohttp"], env=ENVIRONMENT)[0]
 
 
-def starts(folder: Path, runs: int) -> list[Standing]:
-    """How long the program takes to start."""
-    folder.mkdir(parents=True, exist_ok=True)
+def starts(archives: Archives, folder: Path, runs: int) -> list[Standing]:
+    """How long the program takes to start, and to tell that all these archives are missing."""
     found = []
-    for arguments, target in ((("--version",), 0.5), (("status", "--offline", "--storage-dir", str(folder)), None)):
-        ayon_async(*arguments, home=folder, fine=range(10))  # to write what Python keeps of modules
-        pairs = [(ayon_async(*arguments, home=folder, fine=range(10)), bare_import()) for _ in range(runs)]
-        found.append(_beside_import(f"`ayon-async {arguments[0]}`", pairs, target))
+    with serving(archives, folder / "site", LOOPBACK) as site:
+        status = ("status", "--server", site.ayon, "--storage-dir", str(folder / "store"))
+        for arguments, what, target in ((("--version",), "", 0.5), (status, f", {len(archives)} items missing", None)):
+            ayon_async(*arguments, home=folder, fine=range(10))  # to write what Python keeps of modules
+            pairs = [(ayon_async(*arguments, home=folder, fine=range(10)), bare_import()) for _ in range(runs)]
+            found.append(_beside_import(f"`ayon-async {arguments[0]}`{what}", pairs, target))
     return found
 
 
@@ -111,7 +112,7 @@ def all_of(small: Archives, tiny: Callable[[int], Archives], folder: Path, runs:
         small: For memory and the loop's steps.
         tiny: Makes so many archives, for syncs with nothing to do.
     """
-    found = starts(folder / "start", runs)
+    found = starts(tiny(20), folder / "start", runs)
     for count in (20, 500):
         found += no_op(tiny(count), folder / "warm", runs)
     return found + bounds(small, folder / "bounds", runs)
