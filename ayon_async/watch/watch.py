@@ -94,7 +94,7 @@ class Watch:
 
     @property
     def watched(self) -> bool:
-        """Whether a person looks on; else only one archive is unpacked at once."""
+        """Whether a person looks on; else only one large archive is unpacked at once."""
         return self._watched
 
     @watched.setter
