@@ -53,9 +53,12 @@ class Batches(Generic[V, R]):
             # As many runs as values, of which most find nothing left to do: so none is forgotten.
             self._threads.submit(self._run)
         except RuntimeError:
-            if one in self._waiting:
+            try:
                 self._waiting.remove(one)
-                raise  # else it is being done already, in a thread that there was
+            except ValueError:
+                pass  # it is being done already, in a thread that there was
+            else:
+                raise
         return await ended(one[1], stop)
 
     def _run(self) -> None:

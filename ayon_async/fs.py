@@ -248,7 +248,7 @@ def flush_folder(path: Path) -> None:
     """Put a folder's entries on the device, where the platform knows such a thing."""
     if sys.platform == "win32":
         return
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _O_CLOEXEC)
+    fd = open_folder(path)
     try:
         os.fsync(fd)
     finally:
@@ -270,7 +270,11 @@ def flush_tree(root: Path, before_each: Callable[[], None]) -> None:
 
 def flush_files(root: Path, before_each: Callable[[], None] = lambda: None) -> None:
     """Put a folder with all that is in it on the device, file by file."""
-    for folder, _, files in os.walk(long_path(root)):
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for folder, _, files in os.walk(long_path(root), onerror=fail):
         for name in files:
             path = os.path.join(folder, name)
             if os.path.islink(path):
@@ -289,21 +293,33 @@ def can_flush_file_systems() -> bool:
     return sys.platform == "linux" and _find_syncfs() is not None
 
 
-def flush_file_system(folder: Path) -> bool:
-    """Flush the file system that a folder is on; returns False where the platform can't."""
-    if sys.platform != "linux":
-        return False
-    syncfs = _find_syncfs()
+def flush_file_system(folder: Path, fd: int | None = None) -> bool:
+    """Flush the file system that a folder is on; returns False where the platform can't.
+
+    Args:
+        folder: Any folder of it.
+        fd: Descriptor of the folder, see `open_folder`; one is opened where None.
+
+    Raises:
+        OSError: Something could not be written since the descriptor was opened. Who opens one later may not be told.
+    """
+    syncfs = _find_syncfs() if sys.platform == "linux" else None
     if syncfs is None:
         return False
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _O_CLOEXEC)
+    own = open_folder(folder) if fd is None else fd
     try:
-        code = syncfs(fd)
+        code = syncfs(own)
     finally:
-        os.close(fd)
+        if fd is None:
+            os.close(own)
     if code not in (0, errno.ENOSYS):
         raise OSError(code, os.strerror(code), str(folder))
     return code == 0
+
+
+def open_folder(path: Path) -> int:
+    """Open a folder, for what its file system is asked for; returns its descriptor. Windows can't."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | _O_CLOEXEC)
 
 
 @functools.cache

@@ -82,7 +82,8 @@ class SmallUnpacker:
 
     def _work(self, batch: Sequence[Small[Any]]) -> list[tuple[Any, ...] | BaseException]:
         self._loop.call_soon_threadsafe(_begin, batch)
-        return run_together([self._steps(small) for small in batch])
+        folders = {self._store.root(small.job.item.kind).path for small in batch}
+        return run_together([self._steps(small) for small in batch], folders)
 
     def _steps(self, small: Small[T]) -> Steps[tuple[T, ...]]:
         job, staged, shares = small.job, small.staged, fs.can_flush_file_systems()

@@ -148,3 +148,8 @@ def test_what_somebody_else_removes_meanwhile_is_fine(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "rmdir", twice(rmdir))
     fs.remove_tree(tree)
     assert not tree.exists()
+
+
+def test_what_can_not_be_listed_is_not_called_flushed(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        fs.flush_files(tmp_path / "gone")

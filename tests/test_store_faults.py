@@ -82,7 +82,7 @@ async def test_members_then_records_then_rename_then_parent(
 ) -> None:
     """Nothing that the rename makes visible, and nothing that says `done`, is ahead of what it vouches for."""
     if not at_once:
-        monkeypatch.setattr(fs, "flush_file_system", lambda folder: False)
+        monkeypatch.setattr(fs, "flush_file_system", lambda folder, fd=None: False)
     calls = [(name, label) for name, label, _ in await steps_of(server, tmp_path / "store", watch)]
 
     def first(name: str, label: str) -> int:

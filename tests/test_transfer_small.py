@@ -133,7 +133,7 @@ async def test_each_is_on_the_device_before_it_says_that_it_is_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, works: bool
 ) -> None:
     if not works:
-        monkeypatch.setattr(fs, "flush_file_system", lambda folder: False)
+        monkeypatch.setattr(fs, "flush_file_system", lambda folder, fd=None: False)
     done: list[tuple[str, Path]] = []
     noting(monkeypatch, done, "write_new", "rename", "flush_file_system", "flush_files", "flush_folder", "remove")
     contents = many(20)
@@ -163,10 +163,10 @@ def held_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, 
     """Until the event is set the first flush waits, and all behind it; the list has each."""
     go, flushes, original = threading.Event(), list[Path](), fs.flush_file_system
 
-    def flush(folder: Path) -> bool:
+    def flush(folder: Path, fd: int | None = None) -> bool:
         flushes.append(folder)
         assert go.wait(30)
-        return original(folder)
+        return original(folder, fd)
 
     monkeypatch.setattr(fs, "flush_file_system", flush)
     yield go, flushes
@@ -233,7 +233,7 @@ async def test_a_device_that_fails_once_fails_only_whose_bytes_it_lost(
 ) -> None:
     """What the system says of the whole file system may be somebody else's trouble."""
 
-    def fail(folder: Path) -> bool:
+    def fail(folder: Path, fd: int | None = None) -> bool:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     flush_files = fs.flush_files
