@@ -18,8 +18,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ayon_async.errors import StoreError, StoreFull
-
 _O_BINARY = getattr(os, "O_BINARY", 0)
 _O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _O_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
@@ -445,28 +443,3 @@ def _remove_closed(path: str, error: BaseException) -> None:
         os.rmdir(path)
     except OSError:
         raise error from None
-
-
-def _is_hidden(path: Path) -> bool:
-    """Whether this user may not even look at it, or into its folder; what is private is there to be written."""
-    private = ".ayon-async" in path.parent.parts[:-1]
-    return not private and any(os.path.exists(one) and not os.access(one, os.R_OK) for one in (path, path.parent))
-
-
-def explain(error: OSError, path: Path) -> StoreError:
-    """What the operating system says of the store, for people; the path counts where the error names none."""
-    where = error.filename or path
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return StoreFull(f"There is no room left for {where}.", "Free some space, then sync again.")
-    if error.errno == errno.EACCES and _is_hidden(Path(where)):
-        return StoreError(f"The store can't be read: {where}: {error.strerror}.", "Use an account that may read there.")
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        hint = "Use an account that may write there, or choose another folder with --storage-dir."
-        return StoreError(f"The store can't be written: {where}: {error.strerror}.", hint)
-    if error.errno == errno.ELOOP:
-        hint = "Remove it: somebody else may have put it there."
-        return StoreError(f"{where} is a symbolic link, which is not followed there.", hint)
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        hint = "Choose another folder with --storage-dir, or move away what is in its place."
-        return StoreError(f"The store's folder can't be made: {where}: {error.strerror}.", hint)
-    return StoreError(f"The store can't be written: {where}: {error.strerror or error}.", "Check the device.")

@@ -20,6 +20,7 @@ from ayon_async import fs, priority
 from ayon_async.acquire import acquired, is_small, part_of
 from ayon_async.ahead import Ahead
 from ayon_async.batches import Batches, call_each
+from ayon_async.disk_error import explain
 from ayon_async.effort import UNPACKING, Effort
 from ayon_async.errors import AccessDenied, ArchiveError, AyonAsyncError, ItemError, StoreError
 from ayon_async.fault import fault_of
@@ -292,7 +293,7 @@ class Installer:
         try:
             self._remember(job, staged)
         except OSError as error:
-            raise fs.explain(error, root.path) from error
+            raise explain(error, root.path) from error
         with contextlib.suppress(OSError):  # a later run sweeps it
             fs.remove_tree(staged)
         yield from ()

@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ayon_async import fs
+from ayon_async.disk_error import explain
 from ayon_async.errors import RecordName
 from ayon_async.flushing import Steps
 from ayon_async.item import Item
@@ -45,7 +45,7 @@ def sealing(
     try:
         _check_records(job.item, staged)
     except OSError as error:  # as where who took this run for dead cleared it away
-        raise fs.explain(error, staged) from error
+        raise explain(error, staged) from error
     files = [File(member.path, member.size, member.crc32) for member in unpacked.members]
     record = _record(job, fetched, unpacked, server)
     yield from store.sealing(job.item, staged, record, files, begun, flushed=flushed)

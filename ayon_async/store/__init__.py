@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ayon_async import fs
+from ayon_async.disk_error import explain
 from ayon_async.flushing import Flush, Steps
 from ayon_async.item import Item
 from ayon_async.limits import Limits
@@ -223,7 +224,7 @@ class Store:
             try:
                 lease = await stack.enter_async_context(self._leases[kind].hold(name, waiting, first, do))
             except OSError as error:
-                raise fs.explain(error, root.locks) from error
+                raise explain(error, root.locks) from error
             yield lease
 
     def lease_now(self, kind: Kind, name: str) -> AbstractContextManager[bool]:
@@ -292,7 +293,7 @@ class Store:
         except OSError as error:
             with contextlib.suppress(OSError):  # the next run sweeps it
                 fs.remove_tree(staged)
-            raise fs.explain(error, root.path) from error
+            raise explain(error, root.path) from error
 
     def committing(
         self,
@@ -332,7 +333,7 @@ class Store:
                 yield Flush(root.path, root.flush)
             lease.give_back()
         except OSError as error:
-            raise fs.explain(error, root.path) from error
+            raise explain(error, root.path) from error
         return done
 
     async def confirm_source(self, held: Held, etag: str | None, modified: str | None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ayon_async import fs
 from ayon_async.deflate import crc32
+from ayon_async.disk_error import explain
 from ayon_async.errors import StoreError
 from ayon_async.limits import Limits
 from ayon_async.store.record import File, Inventory
@@ -76,7 +77,7 @@ def copy_item(
         with contextlib.suppress(OSError):  # what failed first is the story; leftovers in staging are swept later
             fs.remove_tree(staged)
         if isinstance(error, OSError):
-            raise fs.explain(error, staged) from error
+            raise explain(error, staged) from error
         raise
     meter.finish()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ayon_async import fs
+from ayon_async.disk_error import explain
 from ayon_async.errors import StoreError
 from ayon_async.store.layout import Root
 from ayon_async.store.lease import Holder, Leases
@@ -28,7 +29,7 @@ async def on_disk(root: Root, work: Callable[[], T], stop: threading.Event | Non
     try:
         return await in_thread(work, stop=stop)
     except OSError as error:
-        raise fs.explain(error, root.path) from error
+        raise explain(error, root.path) from error
 
 
 def lay(root: Root, holder: Holder, *, group_writable: bool) -> Leases:

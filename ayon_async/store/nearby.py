@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ayon_async import fs
+from ayon_async.disk_error import explain
 from ayon_async.errors import StoreError
 from ayon_async.item import Item
 from ayon_async.store.held import Held, held
@@ -51,4 +51,4 @@ async def _searched(roots: Roots, items: tuple[Item, ...], check: Callable[[Root
     except TimeoutError as error:
         raise StoreError(f"The store {where} does not answer.", "Check its file system.") from error
     except OSError as error:
-        raise fs.explain(error, where) from error
+        raise explain(error, where) from error

@@ -20,6 +20,7 @@ import msgspec
 
 from ayon_async import fs
 from ayon_async.checksum import Checksum, Hasher
+from ayon_async.disk_error import explain
 from ayon_async.errors import StoreError
 from ayon_async.transfer.arrival import Arrival
 from ayon_async.transfer.ranges import Ranges
@@ -288,7 +289,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise fs.explain(error, path) from error
+        raise explain(error, path) from error
 
 
 def remove_part(path: Path) -> None:

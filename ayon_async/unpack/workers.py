@@ -20,6 +20,7 @@ from typing import BinaryIO, Self, cast
 import msgspec
 
 from ayon_async import fs
+from ayon_async.disk_error import explain
 from ayon_async.limits import Limits
 from ayon_async.unpack import Link, Member, Stopped, Unpacked, unpack
 from ayon_async.unpack.wire import (
@@ -106,7 +107,7 @@ class Workers:
         try:
             fs.remove_tree(destination)  # who helped may have written on after the other one had cleared up
         except OSError as error:
-            raise fs.explain(error, destination) from error
+            raise explain(error, destination) from error
         if stop.is_set():
             raise Stopped
         return unpack(
