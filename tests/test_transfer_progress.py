@@ -108,8 +108,8 @@ async def test_a_retry_says_its_reason_and_loses_nothing(tmp_path: Path) -> None
         assert_right(await run(dev, tmp_path, progress=watcher), tmp_path, {"maya": CONTENT})
     check(watcher)
     waiting = [state for state in watcher.of("maya") if state.attempt > 1 and state.phase is Phase.CONNECTING]
-    assert len(waiting) >= 5
-    assert {state.attempt for state in waiting} == {3}  # the second brought nothing
+    assert {state.attempt for state in waiting} <= {2, 3}  # the second begins at once, which may be seen
+    assert len([state for state in waiting if state.attempt == 3]) >= 5
     assert {state.bytes_done for state in waiting} == {SIZE // 2}
     assert all("answered 503 and wants to be left alone for 1 s" in state.reason for state in waiting)
     assert {state.seconds_left for state in waiting[3:]} == {None}
