@@ -182,3 +182,14 @@ def test_the_short_form_measures_over_a_network(tmp_path: Path) -> None:
         assert row["checked_archives"] == row["archives"]
     else:
         assert any("Networks need" in reason for reason in results["left_out"]), results["left_out"]
+
+
+@linux
+@short_form
+def test_a_row_that_there_is_not_is_named(tmp_path: Path) -> None:
+    command = [sys.executable, str(environment.CHECKOUT / "scripts/benchmark.py"), "--small", "--in-this-environment"]
+    command += ["--only", "loopback", "--only", "growth", "--output", str(tmp_path / "out"), "--folder", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 2
+    assert "There is no row growth; there are: loopback, download, network, standing." in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -58,9 +58,14 @@ def run(options: argparse.Namespace, checkout: Path) -> int:
             _profile(corpus, folder, options.profile)
             return 0
         listed = rows.small(corpus) if options.small else rows.full(cache, corpus)
+        others = ["standing", *(() if options.small else ("growth",))]
         if options.list:
-            print("\n".join([*(f"{row.key:10} {row.title}" for row in listed), "standing", "growth"]))
+            print("\n".join([*(f"{row.key:10} {row.title}" for row in listed), *others]))
             return 0
+        known = [*(row.key for row in listed), *others]
+        if unknown := [name for name in options.only or () if name not in known]:
+            _say(f"There is no row {', '.join(unknown)}; there are: {', '.join(known)}.")
+            return 2
         options.output.mkdir(parents=True, exist_ok=True)
         results = _measure_all(options, listed, corpus, cache, folder)
     _tell(results, options, checkout)
