@@ -248,6 +248,45 @@ async def test_a_turn_that_nobody_wants_any_more_is_given_to_the_next() -> None:
     assert pacer.spare == 1
 
 
+async def in_turn(pacer: Pacer, sizes: list[int]) -> list[int]:
+    """Which sizes got a connection without any waiting, the largest first."""
+    got: list[int] = []
+
+    async def work(size: int) -> None:
+        async with pacer.connection(size):
+            got.append(size)
+            await asyncio.sleep(1)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work(size)) for size in sizes]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        at_once = sorted(got, reverse=True)
+        for task in tasks:
+            task.cancel()
+    return at_once
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "first"),
+    [
+        ([MIB * n for n in range(1, 7)], [MIB * n for n in range(1, 7)], [MIB * n for n in (6, 5, 4, 3)]),
+        ([MIB * n for n in range(1, 7)], [MIB * n for n in (1, 3, 4, 5)], []),  # the largest is still to come
+        ([MIB, 2 * MIB], [MIB, 2 * MIB], [2 * MIB, MIB]),
+        ([], [MIB * n for n in range(1, 7)], []),
+        ([1000] * 20, [1000] * 20, [1000] * 8),  # nobody needs to find out how many connections pay
+        ([1000] * 20 + [MIB], [MIB] + [1000] * 20, [MIB] + [1000] * 3),
+    ],
+)
+async def test_nobody_waits_for_the_largest_once_they_are_here(
+    known: list[int], asked: list[int], first: list[int]
+) -> None:
+    assert await in_turn(Pacer(8, None, lambda: None, known), asked) == first
+
+
 @pytest.mark.parametrize("jobs", [1, 3, 8, 16, 99])
 async def test_there_are_never_more_connections_than_jobs(tmp_path: Path, jobs: int) -> None:
     contents = {f"addon{number}": archive(str(number), 60_000) for number in range(24)}
@@ -276,6 +315,15 @@ async def most_at_once(dev: DevServer) -> AsyncIterator[list[int]]:
     finally:
         watching.cancel()
         await asyncio.wait([watching])
+
+
+async def test_of_small_archives_as_many_are_asked_for_at_once_as_may_be(tmp_path: Path) -> None:
+    contents = {f"addon{number}": archive(str(number), 10_000) for number in range(24)}
+    async with DevServer(offering(contents)) as dev:
+        dev.faults.add("*/client.zip", Slow(200_000))
+        async with most_at_once(dev) as most:
+            assert_right(await run(dev, tmp_path, jobs=8), tmp_path, contents)
+    assert most[0] == 8
 
 
 async def test_the_largest_begin_first(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +52,7 @@ class Transfers:
         rate: Bytes per second, all together; None for no limit.
         retries: Further attempts since the last byte of progress.
         prepare: Called first in each thread that hashes and writes.
+        sizes: Those that are known of the archives that it will be asked for, see `Pacer`.
 
     Attributes:
         wanted: How many items of the run wait for the archive in this part file, or work with it.
@@ -65,10 +66,11 @@ class Transfers:
         rate: float | None = None,
         retries: int = 8,
         prepare: Callable[[], None] | None = None,
+        sizes: Sequence[int] = (),
     ) -> None:
         self.wanted: Counter[Path] = Counter()
         self._downloads: list[Download] = []
-        self._pacer = Pacer(jobs, rate, self._use_spare)
+        self._pacer = Pacer(jobs, rate, self._use_spare, sizes)
         self._writers = ThreadPoolExecutor(_WRITERS, "write", prepare)
         self._means = Means(server, self._pacer, self._writers, Origins(), retries)
         self._ticker: asyncio.Task[None] | None = None

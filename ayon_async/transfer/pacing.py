@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from ayon_async.effort import MOST_CONNECTIONS
@@ -28,7 +28,10 @@ _IN_KERNEL = 0.1
 _SMALLEST_BUFFER = 49152
 """Bytes; with fewer a sender whose segments are large, as over loopback, waits for room that never comes."""
 _LINE_UP = 0.03
-"""Seconds that the first ones wait, so that the largest is among them."""
+"""Seconds that the first ones wait for the largest to be among them, at the most."""
+_SMALL = 64 << 10
+"""Bytes of an archive that is here in a round trip or two: where all are, it is these that take long, and as many are
+asked for at once as may be."""
 
 
 class Climb:
@@ -152,10 +155,14 @@ class Pacer:
         most: Connections at once at the most; never more than 16.
         rate: Bytes per second, all together; None for no limit.
         idle: Called when a connection could be used and nobody waits for one.
+        sizes: Those that are known of the archives to come: once the largest are here, nobody need wait for them.
     """
 
-    def __init__(self, most: int, rate: float | None, idle: Callable[[], None]) -> None:
+    def __init__(self, most: int, rate: float | None, idle: Callable[[], None], sizes: Sequence[int] = ()) -> None:
         self.climb = Climb(min(most, MOST_CONNECTIONS))
+        if 0 < max(sizes, default=0) <= _SMALL:
+            self.climb.allowed = self.climb.most
+        self._largest = heapq.nlargest(self.climb.allowed, sizes)
         self._throttle = Throttle(rate)
         self._idle = idle
         self._active = 0
@@ -206,6 +213,7 @@ class Pacer:
         if self._asked == 1:
             loop.call_later(_LINE_UP, self._open)
         heapq.heappush(self._queue, (-size, self._asked, turn))
+        self._lined_up = self._lined_up or self._has_largest
         self._hand_out()
         try:
             await turn
@@ -213,6 +221,12 @@ class Pacer:
             if not turn.cancelled():
                 self.release()  # it was our turn already
             raise
+
+    @property
+    def _has_largest(self) -> bool:
+        """Whether those that should have the first turns wait for them."""
+        here = [-size for size, _, _ in heapq.nsmallest(len(self._largest), self._queue)]
+        return bool(here) and here == self._largest
 
     def _open(self) -> None:
         self._lined_up = True
