@@ -28,11 +28,17 @@ def see_to_programs() -> None:
         say(f"Perhaps missing (Debian's names): {' '.join(missing)}")
 
 
+def _pairs(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of pairs")
+    return int(text)
+
+
 def parsed(arguments: list[str]) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(prog="scripts/benchmark.py", description=__doc__.partition("\n")[0])
     parser.add_argument("--small", action="store_true", help="a quick look, with archives of Python's own library")
-    parser.add_argument("--pairs", type=int, help="pairs a comparison (default: 5; 1 with --small)")
+    parser.add_argument("--pairs", type=_pairs, help="pairs a comparison (default: 5; 1 with --small)")
     parser.add_argument("--only", action="append", metavar="NAME", help="only this row, or `standing` or `growth`")
     parser.add_argument("--list", action="store_true", help="list the names for --only")
     parser.add_argument("--folder", type=Path, help="where to work (default: in memory where there is room)")

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from benchmarking.figures import Spread, ratios, slope
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="network devices and /proc are Linux's")
 if sys.platform == "linux":
+    from benchmarking.growth import Growth, Point
     from benchmarking.links import Link
-    from benchmarking.measuring import RunFailed, run
+    from benchmarking.measuring import Cost, RunFailed, run
     from benchmarking.proving import differences
     from benchmarking.relay import Pipe
 
@@ -123,12 +125,25 @@ def test_readme_is_written_twice_and_has_it_once(tmp_path: Path) -> None:
 
 
 def test_a_chart_of_growth() -> None:
-    costs = [{"wall": 0.1}, {"wall": 0.3}, {"wall": 12.0}]
-    picture = charts.lines([{"title": "number < size", "counts": [10, 100, 3000], "costs": costs}])
+    points = [{"count": count, "wall": wall, "theirs": 2 * wall} for count, wall in ((10, 0.1), (100, 0.3), (3000, 12))]
+    picture = charts.lines([{"title": "number < size", "unit": "MB", "points": points}])
     circles = ET.fromstring(picture).findall("{http://www.w3.org/2000/svg}circle")
-    heights = [float(circle.attrib["cy"]) for circle in circles]
-    assert len(heights) == 3
-    assert heights == sorted(heights, reverse=True)  # more is higher up, where SVG counts less
+    theirs, ours = ([float(circle.attrib["cy"]) for circle in part] for part in (circles[:3], circles[3:]))
+    assert len(ours) == 3
+    assert ours == sorted(ours, reverse=True)  # more is higher up, where SVG counts less
+    assert all(mine > other for mine, other in zip(ours, theirs, strict=True))
+
+
+@linux
+def test_growth_beside_the_simple_way() -> None:
+    costs = [Cost(wall, 1.0, 1 << 20) for wall in (1.0, 2.0, 3.0)]
+    point = Point.of(10, costs, [Cost(4.0, 1.0, 0)] * 3)
+    assert (point.wall, point.theirs, point.ratio) == (2.0, 4.0, 0.5)
+    grown = Growth(
+        "number", "archive", (point, replace(point, count=20, wall=4.0), replace(point, count=40, wall=16.0))
+    )
+    assert grown.off > 0.2, "twice as much as twice as many take is off any line"
+    assert "10 | 20 | 40" in report.growth_text([grown.as_json()], {"archives": 1.0})
 
 
 # --- all of it, in short ----------------------------------------------------------------------------------------------
@@ -162,8 +177,8 @@ def test_the_short_form_measures_right_results(tmp_path: Path) -> None:
     results, said = measured(tmp_path, "loopback", "download", "standing")
     rows = {row["key"]: row for row in results["rows"]}
     assert rows.keys() == {"loopback", "download"}
-    assert len(rows["loopback"]["comparisons"]) == 4
-    assert rows["loopback"]["checked_archives"] == rows["loopback"]["archives"] == 10
+    assert len(rows["loopback"]["comparisons"]) == 5
+    assert all(row["checked_archives"] == row["archives"] == 10 for row in rows.values())
     touched = [one["beside"] for one in results["standing"] if "files touched" in one["beside"]]
     assert [text.partition(", ")[2] for text in touched] == ["0 files touched in 1 runs"]
     assert (tmp_path / "table.md").read_text(encoding="utf-8") in said
@@ -184,12 +199,32 @@ def test_the_short_form_measures_over_a_network(tmp_path: Path) -> None:
         assert any("Networks need" in reason for reason in results["left_out"]), results["left_out"]
 
 
+def called(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The benchmark, called so."""
+    command = [sys.executable, str(environment.CHECKOUT / "scripts/benchmark.py"), "--in-this-environment", *arguments]
+    command += ["--output", str(folder / "out"), "--folder", str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+
+
 @linux
 @short_form
-def test_a_row_that_there_is_not_is_named(tmp_path: Path) -> None:
-    command = [sys.executable, str(environment.CHECKOUT / "scripts/benchmark.py"), "--small", "--in-this-environment"]
-    command += ["--only", "loopback", "--only", "growth", "--output", str(tmp_path / "out"), "--folder", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+def test_what_can_not_be_asked_for_is_said(tmp_path: Path) -> None:
+    done = called(tmp_path, "--small", "--only", "loopback", "--only", "growth")
     assert done.returncode == 2
     assert "There is no row growth; there are: loopback, download, network, standing." in done.stderr
+    assert called(tmp_path, "--pairs", "0").returncode == 2
+    done = called(tmp_path, "--report", str(tmp_path / "none.json"))
+    assert done.returncode == 2
+    assert "These results can't be read: " in done.stderr
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@linux
+@short_form
+def test_names_are_listed_at_once(tmp_path: Path) -> None:
+    done = called(tmp_path, "--list")
+    assert done.returncode == 0
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert {"loopback", "tiny", "standing", "growth"} <= set(names)
+    assert done.stderr == "", "nothing is fetched for it"

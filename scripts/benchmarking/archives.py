@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from environment import say
+
 PACKAGE = "package-1.zip"
 """The one archive that is the dependency package where a set has it; the others are addons."""
 _LIST = Path(__file__).with_name("corpus.txt")
@@ -88,6 +90,7 @@ def wheels(cache: Path) -> Archives:
     folder = cache / "wheels"
     names = {line.split("==")[0] for line in _LIST.read_text().splitlines() if "==" in line}
     if len(_wheels_in(folder, names)) < len(names):
+        say(f"Fetching {len(names)} archives, 500 MB in all, into {folder}; this happens once.")
         platforms = [option for platform in _PLATFORMS for option in ("--platform", platform)]
         abis = [option for abi in _ABIS for option in ("--abi", abi)]
         pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download", "--no-deps"]
@@ -171,6 +174,7 @@ def real_bundle(cache: Path, corpus: Archives) -> Archives:
 
 def merge(path: Path, archives: Sequence[Archive], method: int = zipfile.ZIP_DEFLATED) -> None:
     """One zip with the members of several, the same name only once."""
+    say(f"Making {path.stem} …")
     seen = set()
     with zipfile.ZipFile(path, "w", method) as target:
         for archive in archives:
@@ -262,6 +266,7 @@ def other(cache: Path, corpus: Archives) -> Archives:
 
 
 def _tar(path: Path, archive: Archive) -> None:
+    say(f"Making {path.stem} …")
     mode = "w:xz" if ".tar.xz" in path.name else "w:gz"
     with zipfile.ZipFile(archive.path) as source, tarfile.open(path, mode) as target:  # type: ignore[call-overload]
         for member in source.infolist():

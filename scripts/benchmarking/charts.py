@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 Json = Mapping[str, Any]
 
 _WIDTH = 900
+_LEGEND = 318
 _FONT = 'font-family="system-ui, sans-serif" font-size="13"'
 _OURS, _THEIRS, _INK, _FAINT = "#0a7d4f", "#9aa5b1", "#1f2933", "#d9dee4"
 
@@ -52,37 +53,48 @@ def bars(rows: Sequence[Json]) -> str:
         for one in row["comparisons"]:
             times = 1 / one["wall_ratio"]["median"]
             low, high = 1 / one["wall_ratio"]["most"], 1 / one["wall_ratio"]["least"]
-            parts += _bar(y, one["peer"], times, scale, _THEIRS, f"{times:.1f} x ({low:.1f}…{high:.1f})")
+            parts += _bar(y, one["peer"], times, scale, _THEIRS, f"{times:.3g} x ({low:.3g}…{high:.3g})")
             y += 20
         y += 22
     return _svg(y, parts, "Time of other ways, as multiples of ayon-async's")
 
 
 def lines(growth: Sequence[Json]) -> str:
-    """Time against what grows, each in a panel of its own; both axes are logarithmic."""
+    """Time against what grows, ours and the simple way's, each in a panel of its own; both axes are logarithmic."""
     parts = []
     width = _WIDTH / max(1, len(growth))
     for number, one in enumerate(growth):
-        walls = [cost["wall"] for cost in one["costs"]]
-        parts += _panel(number * width, width, one["title"], one["counts"], walls)
-    return _svg(300, parts, "How the time of a sync grows")
+        counts = [point["count"] for point in one["points"]]
+        ours, theirs = ([point[name] for point in one["points"]] for name in ("wall", "theirs"))
+        parts += _panel(number * width, width, one["title"], one["unit"], counts, (theirs, ours))
+    for left, colour, name in ((280, _OURS, "ayon-async"), (460, _THEIRS, "requests + zipfile")):
+        parts.append(f'<rect x="{left}" y="{_LEGEND - 10}" width="22" height="4" fill="{colour}"/>')
+        parts.append(_text(left + 30, _LEGEND - 3, name))
+    return _svg(_LEGEND + 15, parts, "How the time of a sync grows")
 
 
-def _panel(left: float, width: float, title: str, xs: Sequence[float], ys: Sequence[float]) -> list[str]:
+def _panel(
+    left: float, width: float, title: str, unit: str, xs: Sequence[float], series: Sequence[Sequence[float]]
+) -> list[str]:
+    """The last of the series is ours."""
     inner_left, inner_right, top, bottom = left + 62, left + width - 18, 44, 250
     x_of = _axis(min(xs), max(xs), inner_left, inner_right)
-    low = 10 ** math.floor(math.log10(min(ys)))
-    high = 10 ** math.ceil(math.log10(max(ys) * 1.01))
+    low = 10 ** math.floor(math.log10(min(map(min, series))))
+    high = 10 ** math.ceil(math.log10(max(map(max, series)) * 1.01))
     y_of = _axis(low, high, bottom, top)
-    parts = [_text((inner_left + inner_right) / 2, 24, title, "middle", more='font-weight="bold"')]
+    middle = (inner_left + inner_right) / 2
+    parts = [_text(middle, 24, title, "middle", more='font-weight="bold"')]
     for power in range(round(math.log10(low)), round(math.log10(high)) + 1):
         y = y_of(10**power)
         parts += [_line(inner_left, y, inner_right, y), _text(inner_left - 6, y + 4, f"{10**power:g} s", "end")]
     parts += [_text(x_of(x), bottom + 18, _short(x), "middle") for x in xs]
-    points = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in zip(xs, ys, strict=True))
-    parts.append(f'<polyline points="{points}" fill="none" stroke="{_OURS}" stroke-width="2"/>')
-    for x, y in zip(xs, ys, strict=True):
-        parts.append(f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="3.5" fill="{_OURS}"/>')
+    parts.append(_text(middle, bottom + 38, unit, "middle"))
+    for number, ys in enumerate(series, 1):
+        colour = _OURS if number == len(series) else _THEIRS
+        points = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in zip(xs, ys, strict=True))
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        for x, y in zip(xs, ys, strict=True):
+            parts.append(f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="3.5" fill="{colour}"/>')
     return parts
 
 

@@ -49,6 +49,22 @@ def check(site: Site, folder: Path, where: Callable[[str], str], spare: Path, *,
     return len(names)
 
 
+def check_digests(site: Site, folder: Path) -> int:
+    """Compare the parts in the folder, in whatever order, with the archives by `sha256sum`.
+
+    Returns:
+        How many archives were compared.
+
+    Raises:
+        WrongResult: Something differs.
+    """
+    files = sorted(str(path) for path in folder.glob("*.part"))
+    found = sorted(line.split()[0] for line in _said(["sha256sum", *files]).splitlines())
+    if found != sorted(archive.sha256 for archive in site.archives):
+        raise WrongResult(f"what is in {folder} is not what was served")
+    return len(found)
+
+
 def _check_digest(record: Path, digest: str) -> None:
     if (found := json.loads(record.read_bytes())["sha256"]) != digest:
         raise WrongResult(f"{record} has the digest {found}, sha256sum says {digest}")

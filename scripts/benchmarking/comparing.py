@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarking.archives import folder_of, total
-from benchmarking.checking import check
+from benchmarking.checking import check, check_digests
 from benchmarking.contestants import Contestant, Emptied
 from benchmarking.figures import Spread, ratios
 from benchmarking.hosting import Site, serving
@@ -18,8 +18,7 @@ from benchmarking.links import LOOPBACK, Network, network
 from benchmarking.measuring import Cost
 from benchmarking.proving import prove
 from benchmarking.rows import Peer, Row
-
-Say = Callable[[str], None]
+from environment import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +58,17 @@ class Result:
     """A measured row.
 
     Attributes:
+        count: Of the archives.
         size: Bytes of the archives.
         limit: Seconds that the link needs for them; None on loopback.
         comparisons: One a peer.
         command_line: Costs of the same by command line.
-        checked: Archives whose installation was compared with another program's.
+        checked: Archives whose installation, or digest, was compared with another program's.
         proof: What the link was measured to be, and what it did.
     """
 
     row: Row
+    count: int
     size: int
     limit: float | None
     comparisons: list[Comparison] = field(default_factory=list)
@@ -91,7 +92,7 @@ class Result:
         return {
             "key": self.row.key,
             "title": self.row.title,
-            "archives": len(self.row.archives),
+            "archives": self.count,
             "bytes": self.size,
             "link": link,
             "limit_seconds": self.limit,
@@ -107,26 +108,29 @@ class Result:
         }
 
 
-def measure(row: Row, folder: Path, pairs: int, say: Say) -> Result:
+def measure(row: Row, folder: Path, pairs: int) -> Result:
     """Measure one row.
 
     Args:
         folder: Where everything of it is kept; emptied before and after.
         pairs: Pairs with each peer.
-        say: Told what is being done.
 
     Raises:
+        NoCorpus: The archives can't be had.
         NoNetwork: This machine can't have the row's network.
         WrongResult: What we or they made of the archives is wrong.
     """
-    limit = row.link.limit(total(row.archives)) if row.link else None
-    result = Result(row, total(row.archives), limit)
-    with _reached(row, result) as reached, serving(row.archives, folder / "site", reached) as site:
+    archives = row.archives()
+    size = total(archives)
+    result = Result(row, len(archives), size, row.link.limit(size) if row.link else None)
+    with _reached(row, result) as reached, serving(archives, folder / "site", reached) as site:
         place = Emptied(folder / "work")
         place.run(row.ours, site)  # to warm up caches; and there is a result to check
         if row.ours.where is not None:
             recorded = row.ours.where is folder_of
             result.checked = check(site, place.path, row.ours.where, folder / "spare", recorded=recorded)
+        else:
+            result.checked = check_digests(site, place.path)
         for peer in row.peers:
             chosen = _fastest(peer, place, site)
             mine, theirs = [], []

@@ -72,16 +72,16 @@ def command_line(jobs: int = 8) -> Contestant:
 
 
 def stage(name: str, called: str, jobs: int = 8, where: Callable[[str], str] | None = None) -> Contestant:
-    """One stage alone: `download`, `unpack` or `bound`; see `stages`."""
+    """One stage alone: `download`, `unpack`, `bound` or `least`; see `stages`."""
 
     def work(site: Site, folder: Path) -> Cost:
         lines = [f"{one.sha256}\t{site.url(one)}\t{site.path(one)}\n" for one in site.archives]
         command = [sys.executable, "-m", "benchmarking.stages", name, str(folder), str(jobs)]
         cost, said = run(command, inside=site.network.at_client, env=ENVIRONMENT, cwd=SCRIPTS, feed="".join(lines))
         told = json.loads(said)
-        if name != "bound":  # which is a sum, not what its process used
-            told["more"] = {"process_cpu": cost.cpu}
-        return replace(cost, **told)
+        if name in ("bound", "least"):  # these are sums, not what their processes used
+            return replace(cost, **told, private=0)
+        return replace(cost, **told, more={"process_cpu": cost.cpu})
 
     return Contestant(called, work, where)
 

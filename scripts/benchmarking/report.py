@@ -49,7 +49,9 @@ def row_lines(row: Json) -> Iterator[list[str]]:
     for one in row["comparisons"]:
         wall, cpu = one["wall_ratio"], one["cpu_ratio"]
         wanted = aim(cpu["median"], one["cpu_target"])
-        memory = f"{_median(one['ours'], 'private') / 2**20:.0f} : {_median(one['theirs'], 'private') / 2**20:.0f}"
+        memory = f"{_median(one['ours'], 'private') / 2**20:.0f}"
+        if theirs := _median(one["theirs"], "private"):
+            memory += f" : {theirs / 2**20:.0f}"
         yield [
             title,
             one["peer"],
@@ -88,16 +90,32 @@ def standing_table(found: Sequence[Json]) -> str:
     return table(("what", "measured", "target", "beside"), lines)
 
 
-def growth_text(growth: Sequence[Json], shares: Json) -> str:
-    """The slopes, in sentences."""
+def _growth_table(one: Json) -> str:
+    points = one["points"]
+    head = one["title"] + (f", each a {one['unit']}" if one["unit"] != "MB" else ", MB")
     lines = [
-        f"- {one['title']}: {one['start_seconds']:.2f} s, and {one['seconds_each'] * 1e3:.3g} ms more for each "
-        f"{one['unit']}; memory {one['bytes_each'] / 1024:.3g} KiB more"
-        for one in growth
+        ["time, against requests + zipfile", *(f"{point['ratio']:.2f}" for point in points)],
+        ["seconds: ours : theirs", *(f"{point['wall']:.2f} : {point['theirs']:.2f}" for point in points)],
+        ["MiB", *(f"{point['private'] / 2**20:.0f}" for point in points)],
     ]
+    return table([head, *(f"{point['count']:,g}" for point in points)], lines)
+
+
+def _growth_line(one: Json) -> str:
+    each, memory = one["seconds_each"] * 1e3, one["bytes_each"] / 1024
+    return (
+        f"- {one['title']}: {one['start_seconds']:.2f} s, and {each:.3g} ms more for each {one['unit']}; no point is"
+        f" further off that line than {one['off']:.0%}; memory {memory:.3g} KiB more\n"
+    )
+
+
+def growth_text(growth: Sequence[Json], shares: Json) -> str:
+    """A table of each series, beside the simple way; and the slopes, in sentences."""
     whole = sum(shares.values())
-    parts = ", ".join(f"{name} {seconds / whole:.0%}" for name, seconds in sorted(shares.items(), key=lambda x: -x[1]))
-    return "\n".join([*lines, f"- what a sync of the whole corpus goes to, by these slopes: {parts}"]) + "\n"
+    each = ", ".join(f"{name} {seconds / whole:.0%}" for name, seconds in sorted(shares.items(), key=lambda x: -x[1]))
+    sentences = "".join(map(_growth_line, growth))
+    sentences += f"- what a sync of the whole corpus goes to, by these slopes: {each}\n"
+    return "\n".join([*map(_growth_table, growth), sentences])
 
 
 def text(results: Json) -> str:

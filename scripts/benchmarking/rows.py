@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from benchmarking import archives
-from benchmarking.archives import Archives
+from benchmarking.archives import Archives, chosen, up_to
 from benchmarking.contestants import (
     Aria,
     Contestant,
@@ -24,6 +23,7 @@ from benchmarking.contestants import (
     unzip,
 )
 from benchmarking.links import Link
+from benchmarking.sets import Sets
 
 MBIT = 1e6
 _ARIAS = (Aria(8, 1), Aria(4, 4), Aria(16, 4))
@@ -51,6 +51,7 @@ class Row:
     Attributes:
         key: Its name on the command line.
         title: Its name in the table.
+        archives: Makes them; only of a row that is measured.
         link: What the network is like; None for loopback.
         ours: How we take part.
         peers: With whom we are compared.
@@ -61,7 +62,7 @@ class Row:
 
     key: str
     title: str
-    archives: Archives
+    archives: Callable[[], Archives]
     peers: tuple[Peer, ...]
     link: Link | None = None
     ours: Contestant = field(default_factory=ours)
@@ -78,12 +79,12 @@ def _unzips(*variants: Aria) -> tuple[Contestant, ...]:
     return tuple(aria_unzip(aria) for aria in variants)
 
 
-def _on_loopback(corpus: Archives) -> list[Row]:
+def _on_loopback(sets: Sets) -> list[Row]:
     return [
         Row(
             "loopback",
             "end to end, loopback",
-            corpus,
+            sets.wheels,
             (
                 Peer(_unzips(Aria(8, 1), Aria(8, 4)), 0.40, 0.50),
                 Peer((aria_bsdtar(),), 0.60),
@@ -95,7 +96,7 @@ def _on_loopback(corpus: Archives) -> list[Row]:
         Row(
             "download",
             "download and hash alone",
-            corpus,
+            sets.wheels,
             (Peer(_downloads(Aria(8, 1), Aria(8, 4)), 0.80), Peer((chain("curl -Z + openssl", curl, openssl),))),
             ours=stage("download", "ayon-async, download"),
             by_command_line=None,
@@ -103,7 +104,7 @@ def _on_loopback(corpus: Archives) -> list[Row]:
         Row(
             "unpack",
             "unpack alone",
-            corpus,
+            sets.wheels,
             (
                 Peer((chain("unzip -P2", unzip, downloads=False),)),
                 Peer((chain("bsdtar -P2", bsdtar, downloads=False),)),
@@ -114,46 +115,60 @@ def _on_loopback(corpus: Archives) -> list[Row]:
     ]
 
 
-def full(cache: Path, corpus: Archives) -> list[Row]:
-    """All rows; archives that are made of the corpus are made where they are missing."""
-    bundle = archives.real_bundle(cache, corpus)
-    many = archives.tiny(cache, corpus, 300)
-    other = archives.other(cache, corpus)
-    one_and_many = (*archives.chosen(corpus, "pyarrow"), *many[:100])
+def full(sets: Sets) -> list[Row]:
+    """All rows."""
     home = Link("50 Mbit/s, 40 ms", 50 * MBIT, 0.040)
     bad = Link("10 Mbit/s, 100 ms, 1 % loss", 10 * MBIT, 0.100, 0.01)
     capped = Link("1 MiB/s a connection, 100 Mbit/s, 20 ms", 100 * MBIT, 0.020, per_connection=1 << 20)
     fast = Link("200 Mbit/s, 10 ms", 200 * MBIT, 0.010)
     lazily = Peer((sequential(),))
+    least = Peer((stage("least", "one interpreter's least"),))
+
+    def many() -> Archives:
+        return sets.tiny(300)
+
+    def one_and_many() -> Archives:
+        return (*chosen(sets.wheels(), "pyarrow"), *sets.tiny(100))
+
+    def smallest(size: int) -> Callable[[], Archives]:
+        return lambda: up_to(sets.wheels(), size)
+
     return [
-        *_on_loopback(corpus),
-        Row("disk", "end to end, loopback, on a disk", corpus, (Peer((aria_unzip(),)), Peer((aria_bsdtar(),))),
+        *_on_loopback(sets),
+        Row("disk", "end to end, loopback, on a disk", sets.wheels, (Peer((aria_unzip(),)), Peer((aria_bsdtar(),))),
             on_disk=True),
-        Row("real", "a real bundle, loopback", bundle, (Peer(_unzips(Aria(8, 1), Aria(8, 4)), 0.40), lazily)),
+        Row("real", "a real bundle, loopback", sets.real_bundle,
+            (Peer(_unzips(Aria(8, 1), Aria(8, 4)), 0.40), lazily)),
         Row("mixed", "one large and 100 tiny, loopback", one_and_many, (Peer(_unzips(Aria(16, 1))), lazily)),
-        Row("tiny", "300 archives of 20 KB, loopback", many, (Peer((sequential(),), 0.5), Peer(_unzips(Aria(16, 1))))),
-        Row("other", "tars, a huge zip, stored zips, loopback", other, (Peer((aria_bsdtar(),)),)),
-        Row("fast", "a real bundle, 200 Mbit/s, 10 ms", bundle, (Peer(_unzips(Aria(8, 1), Aria(8, 4))),), fast,
-            limit_target=1.10),
-        Row("home", "50 Mbit/s, 40 ms", archives.up_to(corpus, 60_000_000),
+        Row("tiny", "300 archives of 20 KB, loopback", many,
+            (Peer((sequential(),), 0.5), Peer(_unzips(Aria(16, 1))), least)),
+        Row("other", "tars, a huge zip, stored zips, loopback", sets.other, (Peer((aria_bsdtar(),)),)),
+        Row("fast", "a real bundle, 200 Mbit/s, 10 ms", sets.real_bundle, (Peer(_unzips(Aria(8, 1), Aria(8, 4))),),
+            fast, limit_target=1.10),
+        Row("home", "50 Mbit/s, 40 ms", smallest(60_000_000),
             (Peer(_unzips(*_ARIAS), 1.0), Peer((sequential(),), 0.76)), home),
-        Row("bad", "10 Mbit/s, 100 ms, 1 % loss", archives.up_to(corpus, 12_000_000),
+        Row("bad", "10 Mbit/s, 100 ms, 1 % loss", smallest(12_000_000),
             (Peer(_unzips(*_ARIAS), 0.80), Peer((sequential(),), 0.28)), bad),
-        Row("far", "300 archives of 20 KB, 50 Mbit/s, 40 ms", many, (Peer((sequential(),), 0.5),), home),
-        Row("capped", "1 MiB/s a connection, 100 Mbit/s, 20 ms", archives.up_to(corpus, 100_000_000),
+        Row("far", "300 archives of 20 KB, 50 Mbit/s, 40 ms", many,
+            (Peer((sequential(),), 0.5), Peer(_unzips(Aria(16, 1)))), home),
+        Row("capped", "1 MiB/s a connection, 100 Mbit/s, 20 ms", smallest(100_000_000),
             (Peer((sequential(),), 0.12), Peer(_unzips(Aria(16, 1), Aria(4, 16), Aria(16, 16)))), capped,
             ours=ours(16), by_command_line=command_line(16), limit_target=1.20),
     ]  # fmt: skip
 
 
-def small(corpus: Archives) -> list[Row]:
+def small(sets: Sets) -> list[Row]:
     """A quick look: few rows, few bytes, nearly every kind of contestant."""
     quick = Link("20 Mbit/s, 20 ms, 1 % loss", 20 * MBIT, 0.020, 0.01)
-    peers = (Peer((aria_unzip(),)), Peer((curl_bsdtar(),)), Peer((sequential(),)), Peer((stage("bound", "bound"),)))
+    peers = (
+        Peer((aria_unzip(),)), Peer((curl_bsdtar(),)), Peer((sequential(),)), Peer((stage("bound", "bound"),)),
+        Peer((stage("least", "least"),)),
+    )  # fmt: skip
     download = stage("download", "ayon-async, download")
     return [
-        Row("loopback", "end to end, loopback", corpus, peers),
-        Row("download", "download and hash alone", corpus, (Peer(_downloads(Aria())),),
+        Row("loopback", "end to end, loopback", sets.library, peers),
+        Row("download", "download and hash alone", sets.library, (Peer(_downloads(Aria())),),
             ours=download, by_command_line=None),
-        Row("network", quick.name, corpus[:4], (Peer((aria_bsdtar(),)),), quick, by_command_line=None),
+        Row("network", quick.name, lambda: sets.library()[:4], (Peer((aria_bsdtar(),)),), quick,
+            by_command_line=None),
     ]  # fmt: skip

@@ -7,17 +7,18 @@ import compileall
 import contextlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
 
-from benchmarking import archives, charts, growth, machine, report, rows, standing
+from benchmarking import charts, growth, machine, report, rows, standing
 from benchmarking.archives import Archives, NoCorpus
 from benchmarking.comparing import measure
 from benchmarking.contestants import our_command
@@ -26,6 +27,8 @@ from benchmarking.links import LOOPBACK, NoNetwork
 from benchmarking.measuring import RunFailed
 from benchmarking.proving import WrongLink
 from benchmarking.rows import Row
+from benchmarking.sets import Sets
+from environment import say
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 8 << 30  # bytes: archives served, downloaded and unpacked, and archives of 2 GB
@@ -36,38 +39,52 @@ _SHOWN = {
 }
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
 def run(options: argparse.Namespace, checkout: Path) -> int:
     """Do what the options say; returns the exit code."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _run(options, checkout)
+    except NoCorpus as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        say("Interrupted.")
+        return 130
+
+
+def _stop(*_: object) -> None:
+    """End as after Ctrl-C: what is in memory would stay there."""
+    sys.exit(143)
+
+
+def _run(options: argparse.Namespace, checkout: Path) -> int:
     if options.report:
-        _tell(_together([json.loads(path.read_text()) for path in options.report]), options, checkout)
+        try:
+            parts = [json.loads(path.read_text(encoding="utf-8")) for path in options.report]
+        except (OSError, ValueError) as error:
+            say(f"These results can't be read: {error}")
+            return 2
+        _tell(_together(parts), options, checkout)
         return 0
-    for part in ("ayon_async", "scripts"):  # as pip does with what it installs, also where Python is told not to
-        compileall.compile_dir(checkout / part, quiet=1)
     cache = user_cache_path("ayon-async") / "benchmark"
     with _folder(options) as folder:
-        try:
-            corpus = archives.of_the_library(folder / "library") if options.small else archives.wheels(cache)
-        except NoCorpus as error:
-            _say(str(error))
-            return 1
-        if options.profile:
-            _profile(corpus, folder, options.profile)
-            return 0
-        listed = rows.small(corpus) if options.small else rows.full(cache, corpus)
+        sets = Sets(cache, folder)
+        listed = rows.small(sets) if options.small else rows.full(sets)
         others = ["standing", *(() if options.small else ("growth",))]
         if options.list:
             print("\n".join([*(f"{row.key:10} {row.title}" for row in listed), *others]))
             return 0
         known = [*(row.key for row in listed), *others]
         if unknown := [name for name in options.only or () if name not in known]:
-            _say(f"There is no row {', '.join(unknown)}; there are: {', '.join(known)}.")
+            say(f"There is no row {', '.join(unknown)}; there are: {', '.join(known)}.")
             return 2
+        for part in ("ayon_async", "scripts"):  # as pip does with what it installs, also where Python is told not to
+            compileall.compile_dir(checkout / part, quiet=1)
+        if options.profile:
+            _profile(_corpus(options, sets), folder, options.profile)
+            return 0
         options.output.mkdir(parents=True, exist_ok=True)
-        results = _measure_all(options, listed, corpus, cache, folder)
+        results = _measure_all(options, listed, sets, cache, folder)
     _tell(results, options, checkout)
     return 0
 
@@ -80,8 +97,12 @@ def _folder(options: argparse.Namespace) -> Iterator[Path]:
         yield Path(folder)
 
 
+def _corpus(options: argparse.Namespace, sets: Sets) -> Archives:
+    return sets.library() if options.small else sets.wheels()
+
+
 def _measure_all(
-    options: argparse.Namespace, listed: list[Row], corpus: Archives, cache: Path, folder: Path
+    options: argparse.Namespace, listed: list[Row], sets: Sets, cache: Path, folder: Path
 ) -> dict[str, Any]:
     pairs = options.pairs or (1 if options.small else 5)
     results: dict[str, Any] = {"machine": machine.describe(folder), "pairs": pairs, "small": options.small}
@@ -94,21 +115,21 @@ def _measure_all(
             results["left_out"].append(f"{row.title}: everything is on a disk here")
             continue
         try:
-            results["rows"].append(measure(row, place, pairs, _say).as_json())
+            results["rows"].append(measure(row, place, pairs).as_json())
         except (NoNetwork, WrongLink, RunFailed) as error:  # an hour's other rows are worth keeping
             results["left_out"].append(f"{row.title}: {error}")
-            _say(results["left_out"][-1])
+            say(results["left_out"][-1])
         finally:
             shutil.rmtree(place, ignore_errors=True)
         _save(results, options)
     if not options.only or "standing" in options.only:
-        found = _standing(options.small, corpus, cache, folder, pairs)
+        found = _standing(_corpus(options, sets), None if options.small else sets.tiny, folder, pairs)
         results["standing"] = [one.as_json() for one in found]
         _save(results, options)
     if not options.small and (not options.only or "growth" in options.only):
-        series = growth.all_of(cache, corpus, folder / "growth", _say)
+        series = growth.all_of(sets, folder / "growth")
         results["growth"] = [one.as_json() for one in series]
-        results["shares"] = growth.shares(series, corpus, _members(corpus))
+        results["shares"] = growth.shares(series, sets.wheels(), _members(sets.wheels()))
     return results
 
 
@@ -126,10 +147,12 @@ def _together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {**parts[0], **lists, "shares": shares, "pairs": min(part["pairs"] for part in parts)}
 
 
-def _standing(small: bool, corpus: Archives, cache: Path, folder: Path, runs: int) -> list[standing.Standing]:
-    if small:
+def _standing(
+    corpus: Archives, tiny: Callable[[int], Archives] | None, folder: Path, runs: int
+) -> list[standing.Standing]:
+    if tiny is None:
         return standing.no_op(corpus, folder / "warm", runs) + standing.bounds(corpus, folder / "bounds", runs)
-    return standing.all_of(corpus, lambda count: archives.tiny(cache, corpus, count), folder, runs)
+    return standing.all_of(corpus, tiny, folder, runs)
 
 
 def _members(corpus: Archives) -> int:
@@ -160,7 +183,7 @@ def _tell(results: dict[str, Any], options: argparse.Namespace, checkout: Path) 
     (options.output / "table.md").write_text(text, encoding="utf-8")
     for name, picture in pictures.items():
         (options.output / name).write_text(picture, encoding="utf-8")
-    _say(f"Written to {options.output}: {', '.join(['results.json', 'table.md', *pictures])}")
+    say(f"Written to {options.output}: {', '.join(['results.json', 'table.md', *pictures])}")
     if options.write_readme:
         (checkout / _PICTURES).mkdir(parents=True, exist_ok=True)
         for name, picture in pictures.items():
