@@ -194,13 +194,14 @@ def test_stopping_takes_a_moment_and_leaves_nothing(
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_killed_process_is_made_up_for(which: int, pool: Workers, threads: Threads, tmp_path: Path) -> None:
-    path, killed = tmp_path / "archive", list[int]()
+    path, killed, turn = tmp_path / "archive", list[int](), threading.Lock()
     path.write_bytes(linked_zip())
 
     def told(share: float) -> None:
-        if share > 0.3 and not killed and len(children()) == 2:
-            killed.append(children()[which])
-            os.kill(killed[0], signal.SIGKILL)
+        with turn:  # two threads tell
+            if share > 0.3 and not killed and len(there := children()) == 2:
+                killed.append(there[which])
+                os.kill(killed[0], signal.SIGKILL)
 
     found = by_workers(pool, path, tmp_path / "out", threads, told)
     assert killed
