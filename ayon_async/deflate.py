@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 
@@ -25,6 +26,13 @@ class Inflater(Protocol):
         """Give compressed bytes, get at most max_length unpacked ones."""
 
 
+class Crc32(Protocol):
+    """As `zlib.crc32`."""
+
+    def __call__(self, data: bytes | memoryview, value: int = 0, /) -> int:
+        """The CRC-32 of data, carried on from value."""
+
+
 LIBRARIES = ("isal.isal_zlib", "zlib_ng.zlib_ng", "zlib")  # the fastest first; they have the same functions
 
 
@@ -43,13 +51,10 @@ RAW = -15  # "wbits" of a stream without a header, as in a zip
 GZIP = 31  # "wbits" of a gzip stream, whose checksum and length are checked
 
 
-def inflater(wbits: int) -> Inflater:
-    """A new decompressor for one stream."""
-    made: Inflater = _library.decompressobj(wbits)
-    return made
+# The library's own functions, with no call of ours around them: each member of an archive calls them.
 
+inflater: Callable[[int], Inflater] = _library.decompressobj
+"""Makes a decompressor for one stream, of `RAW` or `GZIP`."""
 
-def crc32(data: bytes | memoryview, value: int = 0) -> int:
-    """The CRC-32 of data, carried on from value."""
-    result: int = _library.crc32(data, value)
-    return result
+crc32: Crc32 = _library.crc32
+"""The CRC-32 of data, carried on from a value."""

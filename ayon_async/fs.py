@@ -99,9 +99,9 @@ def write(fd: int, data: bytes | bytearray | memoryview) -> None:
     Raises:
         OSError: The device is full or broken.
     """
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    written = 0
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:] if written else data)
 
 
 def write_at(fd: int, data: bytes | bytearray | memoryview, position: int, lock: threading.Lock) -> None:

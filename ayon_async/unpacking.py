@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from ayon_async.effort import Effort
 from ayon_async.flushing import run
 from ayon_async.item import Item
 from ayon_async.locate import Job
-from ayon_async.progress import Entry, Phase
+from ayon_async.progress import INTERVAL, Entry, Phase
 from ayon_async.sealing import sealing
 from ayon_async.store import Store
 from ayon_async.threads import in_thread
@@ -150,13 +151,17 @@ class _Spare:
 
 def teller(entry: Entry) -> Callable[[float], None]:
     """What a thread calls to tell which share is unpacked; of no interest while the archive still arrives."""
-    tell = asyncio.get_running_loop().call_soon_threadsafe
+    tell, last = asyncio.get_running_loop().call_soon_threadsafe, 0.0
 
     def note(share: float) -> None:
         if entry.phase is Phase.UNPACKING:
             entry.set(unpacked=share)
 
     def told(share: float) -> None:
-        tell(note, share)
+        nonlocal last
+        now = time.monotonic()
+        if share == 1 or now - last >= INTERVAL:  # to wake the loop costs more than to unpack a small member
+            last = now
+            tell(note, share)
 
     return told

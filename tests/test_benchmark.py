@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +89,35 @@ def test_children_are_counted() -> None:
 def test_a_program_that_fails_is_told_with_what_it_said() -> None:
     with pytest.raises(RunFailed, match="no such luck"):
         run([sys.executable, "-c", "raise SystemExit('no such luck')"])
+
+
+INTERRUPTED = """
+import signal, sys
+from benchmarking.measuring import run
+def interrupt(*_):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 1)
+try:
+    run(["sh", "-c", "sleep 60 & echo $! > pid; wait"])
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@linux
+def test_who_is_interrupted_leaves_nobody_behind(tmp_path: Path) -> None:
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], cwd=tmp_path, env=os.environ | paths, capture_output=True, text=True,
+        timeout=50, check=False,
+    )  # fmt: skip
+    assert done.stdout == "interrupted\n", done.stderr
+    state = Path(f"/proc/{int((tmp_path / 'pid').read_text())}/stat")
+    end = time.monotonic() + 10
+    while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < end, "it sleeps on"
+        time.sleep(0.05)
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from ayon_async.devserver import DevServer
 from ayon_async.devserver.faults import Busy, Corrupt, Drop, IgnoresRange, Slow, Status, TooLong
-from ayon_async.progress import ENDED, ItemProgress, Phase, Snapshot
+from ayon_async.item import Item
+from ayon_async.progress import ENDED, ItemProgress, Ledger, Phase, Snapshot
+from ayon_async.threads import in_thread
+from ayon_async.unpacking import teller
 from transfer_bench import MAYA, archive, assert_right, break_with, offering, path_of, run, soon
 
 __all__ = ["soon"]
@@ -191,3 +196,22 @@ async def test_of_many_items_no_end_is_dropped(tmp_path: Path) -> None:
     assert failed == {f"addon{number}" for number in range(0, 60, 7)}
     assert all("404" in item.reason for item in watcher.last.items if item.phase is Phase.FAILED)
     assert all(item.report is not None for item in watcher.last.items)
+
+
+async def test_the_loop_is_not_woken_for_every_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    item, ledger, loop = Item("addon", "maya", "1.0.0"), Ledger(), asyncio.get_running_loop()
+    ledger.begin(None, None, [item])
+    entry = ledger[item]
+    entry.set(phase=Phase.UNPACKING)
+    waking = mock.Mock(wraps=loop.call_soon_threadsafe)
+    monkeypatch.setattr(loop, "call_soon_threadsafe", waking)
+    tell = teller(entry)
+
+    def unpack() -> None:
+        for number in range(1, 1001):
+            tell(number / 1000)
+
+    await in_thread(unpack)
+    await asyncio.sleep(0)
+    assert entry.snapshot().unpacked == 1.0
+    assert waking.call_count < 100

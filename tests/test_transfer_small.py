@@ -178,6 +178,7 @@ async def test_they_share_what_a_flush_costs(tmp_path: Path, held_up: tuple[thre
     go, flushes = held_up
     contents = many(30)
     async with DevServer(offering(contents)) as dev:
+        dev.faults.add("*/client.zip", Slow(10_000))  # all have their leases, from the thread that is held up next
         task = asyncio.create_task(run(dev, tmp_path, jobs=8))
         await until(lambda: len(downloads(dev)) == 30 and bool(flushes))
         go.set()
@@ -193,6 +194,7 @@ async def test_what_is_cancelled_before_its_turn_is_not_begun(
     done: list[tuple[str, Path]] = []
     noting(monkeypatch, done, "make_folder")
     async with DevServer(offering(many(30))) as dev:
+        dev.faults.add("*/client.zip", Slow(10_000))  # all have their leases, from the thread that is held up next
         task = asyncio.create_task(run(dev, tmp_path, jobs=8))
         await until(lambda: len(downloads(dev)) == 30 and bool(flushes))
         begun = {path.name.rpartition(".")[0] for _, path in done if path.parent.name == "staging"}

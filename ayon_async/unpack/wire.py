@@ -17,6 +17,8 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 Files: TypeAlias = list[tuple[str, int, int]]
 """Paths, sizes and CRC-32 of the files that were written."""
+Batches: TypeAlias = tuple[int, int] | None
+"""Which batches of a large zip are next, from the first to before the last; None where there are no more."""
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -52,7 +54,7 @@ class Ask(msgspec.Struct, frozen=True, tag=True):
 
 
 class Claim(msgspec.Struct, frozen=True, tag=True):
-    """Which batch of a large zip is next? Wants its number, or None where there is none.
+    """Which batches of a large zip are next? Wants `Batches`.
 
     Attributes:
         batches: How many there are.

@@ -19,7 +19,20 @@ from ayon_async import fs
 from ayon_async.errors import AyonAsyncError
 from ayon_async.unpack import Stopped, help_unpack, unpack
 from ayon_async.unpack.result import Member
-from ayon_async.unpack.wire import Ask, Channel, Claim, Done, Failed, Files, Helped, Join, Progress, Task, identity_of
+from ayon_async.unpack.wire import (
+    Ask,
+    Batches,
+    Channel,
+    Claim,
+    Done,
+    Failed,
+    Files,
+    Helped,
+    Join,
+    Progress,
+    Task,
+    identity_of,
+)
 
 _SECONDS = 0.05
 """How long no stop is noticed at the most, but for the MiB or the member that is worked on."""
@@ -37,7 +50,7 @@ class _Boss:
         self._asked = time.monotonic()
         self._stopped = False
         self._flag: msgspec.msgpack.Decoder[bool] = msgspec.msgpack.Decoder(bool)
-        self._number: msgspec.msgpack.Decoder[int | None] = msgspec.msgpack.Decoder(int | None)
+        self._batches: msgspec.msgpack.Decoder[Batches] = msgspec.msgpack.Decoder(Batches)
         self._helped = msgspec.msgpack.Decoder(Helped)
 
     def is_set(self) -> bool:
@@ -52,10 +65,10 @@ class _Boss:
         """So much is read."""
         self._channel.send(Progress(share))
 
-    def claim(self, batches: int, withheld: int) -> int | None:
-        """The number of the batch that is next, or None where there is none."""
+    def claim(self, batches: int, withheld: int) -> Batches:
+        """The batches that are next, or None where there are none."""
         self._channel.send(Claim(batches, withheld))
-        return self._channel.receive(self._number)
+        return self._channel.receive(self._batches)
 
     def join(self) -> tuple[list[Member], dict[str, str]]:
         """What who helped wrote, and where links are to lead by it."""

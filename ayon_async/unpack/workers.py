@@ -25,6 +25,7 @@ from ayon_async.limits import Limits
 from ayon_async.unpack import Link, Member, Stopped, Unpacked, unpack
 from ayon_async.unpack.wire import (
     Ask,
+    Batches,
     Channel,
     Claim,
     Done,
@@ -40,6 +41,8 @@ from ayon_async.unpack.wire import (
 from ayon_async.unpack.zip import WORTH_HELP, Helpers
 
 _MAIN = "import sys; sys.path[:] = sys.argv[1].split('\\n'); from ayon_async.unpack.worker import main; main()"
+_AT_ONCE = 4
+"""Batches that are handed out in one go, at the most: each time costs two processes a wake-up."""
 _DECODER: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
 
 
@@ -270,14 +273,16 @@ class _Job:
         self._shares[task] = share
         self._on_progress(min(1.0, sum(self._shares.values())))
 
-    def _claim(self, batches: int, withheld: int) -> int | None:
+    def _claim(self, batches: int, withheld: int) -> Batches:
         with self._lock:
-            if self._closed or self._next >= batches:
+            first, left = self._next, batches - self._next
+            if self._closed or left <= 0:
                 return None
-            if self._helping is None and self._helpers is not None and batches - self._next >= WORTH_HELP:
+            if self._helping is None and self._helpers is not None and left >= WORTH_HELP:
                 self._helping = self._helpers.submit(self._help, withheld)
-            self._next += 1
-            return self._next - 1
+            # Fewer and fewer, so that both end together.
+            self._next += max(1, min(_AT_ONCE, left // WORTH_HELP))
+            return first, self._next
 
     def _join(self) -> Helped:
         if self._helping is None or self._helping.cancel():

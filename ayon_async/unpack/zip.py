@@ -48,8 +48,10 @@ class Helpers(Protocol):
 class Team(Protocol):
     """The processes that unpack one archive; each has the same batches."""
 
-    def claim(self, batches: int, withheld: int) -> int | None:
-        """Which batch is ours, or None where there are no more; at the first call all folders are made.
+    def claim(self, batches: int, withheld: int) -> tuple[int, int] | None:
+        """Which batches are ours, from the first to before the last, or None where there are no more.
+
+        At the first call all folders are made.
 
         Args:
             batches: How many there are.
@@ -152,9 +154,10 @@ class _Work:
         """Unpack what the team leaves to us."""
         batches = self._batches
         reader = Reader(self._source, self._meter)
-        while (number := team.claim(len(batches), self._folder.withheld)) is not None:
-            self._meter.check()
-            self._unpack_batch(reader, batches[number])
+        while (ours := team.claim(len(batches), self._folder.withheld)) is not None:
+            for batch in batches[slice(*ours)]:
+                self._meter.check()
+                self._unpack_batch(reader, batch)
 
     @property
     def is_large(self) -> bool:
@@ -186,6 +189,7 @@ class _Work:
         reader.until = batch[-1].end
         for span in batch:
             self._unpack(reader, span)
+        reader.tell()
 
     def _take(self) -> list[Span] | None:
         """The first members that can be read now; None where it was waited for some in vain, or there are no more."""

@@ -52,6 +52,12 @@ class Reader:
         self.until = 0
         self._window = memoryview(b"")
         self._window_at = 0
+        self._untold = 0
+
+    def tell(self) -> None:
+        """Tell how much was read of members that were inflated in one go."""
+        self._meter.read(self._untold)
+        self._untold = 0
 
     def content(self, span: Span) -> Iterable[bytes | memoryview]:
         """A member's content in pieces, as many bytes as declared, the CRC still to be checked.
@@ -66,7 +72,8 @@ class Reader:
         if end < span.end:
             _check_descriptor(self._source.name, entry, bytes(self._view(end, span.end)))
         if entry.packed_size <= MIB and entry.size <= AT_ONCE:
-            self._meter.read(span.end - entry.offset)
+            self._meter.check()
+            self._untold += span.end - entry.offset
             packed = self._view(start, end)
             return (packed,) if entry.method == STORED else (self._inflate(entry, packed),)
         return self._stream_stored(start, end) if entry.method == STORED else self._stream_inflated(entry, start, end)

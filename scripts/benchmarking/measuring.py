@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -77,14 +78,21 @@ def run(
         stdin=subprocess.PIPE,
         stdout=output or subprocess.PIPE,
         stderr=subprocess.PIPE,
+        process_group=0,
     )
-    with _sampling(process.pid) as most, _reading(process) as said:
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(feed.encode())
-            process.stdin.close()
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - begun
+    try:
+        with _sampling(process.pid) as most, _reading(process) as said:
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(feed.encode())
+                process.stdin.close()
+            _, status, usage = os.wait4(process.pid, 0)
+            wall = time.perf_counter() - begun
+    except BaseException:  # who is stopped leaves nobody behind who writes on into what is cleared away
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
     process.returncode = os.waitstatus_to_exitcode(status)
     out, errors = (b"".join(parts).decode(errors="replace") for parts in said)
     if process.returncode not in fine:
