@@ -73,19 +73,19 @@ async def installing(
         effort: How much of the machine and the line it takes.
         refresh: See `Installer`.
     """
-    sizes = [job.archive.expected for job in work if job.archive.expected is not None]
+    size = sum(job.archive.expected or 0 for job in work)
+    away = [job.archive for job in work if job.near is None and job.archive.sources[0].kind != "filesystem"]
     prepare = priority.lower if effort.background else None
     with (
-        Workers(UNPACKING, background=effort.background)
-        if sum(sizes) >= _WORTH_PROCESSES
-        else nullcontext() as workers,
+        Workers(UNPACKING, background=effort.background) if size >= _WORTH_PROCESSES else nullcontext() as workers,
         ThreadPoolExecutor(UNPACKING, "unpack", prepare) as unpackers,
         ThreadPoolExecutor(1, "ahead", prepare) as early,
         Lane(_LANE, "small", prepare) as lane,
     ):
         async with Transfers(
-            server, jobs=jobs, rate=effort.rate, retries=server.retries, prepare=prepare, sizes=sizes
-        ) as transfers:
+            server, jobs=jobs, rate=effort.rate, retries=server.retries, prepare=prepare,
+            sizes=[archive.expected or 0 for archive in away],
+        ) as transfers:  # fmt: skip
             turns = asyncio.Semaphore(_AT_ONCE)
             if workers is not None:
                 unpackers.submit(workers.start, effort.unpacking)

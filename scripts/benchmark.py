@@ -54,9 +54,10 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> None:
     """Begin anew inside the environment, then measure."""
     if _HERE not in arguments:
-        parsed(arguments)
+        options = parsed(arguments)
         python = prepare("test", CHECKOUT / "requirements-dev.txt")
-        see_to_programs()
+        if not (options.list or options.report):
+            see_to_programs()
         become([str(python), str(Path(__file__).resolve()), *arguments, _HERE])
     from benchmarking.session import run  # only the environment has what it imports
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ayon_async.devserver import DevServer
 from ayon_async.devserver.faults import Busy, Drop, IgnoresRange, Link, NewETag, Slow, WrongContentRange
 from ayon_async.progress import Snapshot
+from ayon_async.transfer import pacing
 from ayon_async.transfer.pacing import Climb, Pacer, Throttle
 from ayon_async.transfer.part import Part
 from ayon_async.transfer.pieces import Pieces
@@ -279,11 +280,13 @@ MIB = 1 << 20
         ([], [MIB * n for n in range(1, 7)], []),
         ([1000] * 20, [1000] * 20, [1000] * 8),  # nobody needs to find out how many connections pay
         ([1000] * 20 + [MIB], [MIB] + [1000] * 20, [MIB] + [1000] * 3),
+        ([1000] * 20 + [0], [1000] * 20, [1000] * 4),  # one may be large
     ],
 )
 async def test_nobody_waits_for_the_largest_once_they_are_here(
-    known: list[int], asked: list[int], first: list[int]
+    known: list[int], asked: list[int], first: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pacing, "_LINE_UP", 60)
     assert await in_turn(Pacer(8, None, lambda: None, known), asked) == first
 
 

@@ -52,7 +52,7 @@ class Transfers:
         rate: Bytes per second, all together; None for no limit.
         retries: Further attempts since the last byte of progress.
         prepare: Called first in each thread that hashes and writes.
-        sizes: Those that are known of the archives that it will be asked for, see `Pacer`.
+        sizes: Of the archives that it will be asked for, see `Pacer`.
 
     Attributes:
         wanted: How many items of the run wait for the archive in this part file, or work with it.

@@ -155,12 +155,12 @@ class Pacer:
         most: Connections at once at the most; never more than 16.
         rate: Bytes per second, all together; None for no limit.
         idle: Called when a connection could be used and nobody waits for one.
-        sizes: Those that are known of the archives to come: once the largest are here, nobody need wait for them.
+        sizes: Of the archives to come, 0 where it is not known: once the largest are here, nobody waits for them.
     """
 
     def __init__(self, most: int, rate: float | None, idle: Callable[[], None], sizes: Sequence[int] = ()) -> None:
         self.climb = Climb(min(most, MOST_CONNECTIONS))
-        if 0 < max(sizes, default=0) <= _SMALL:
+        if sizes and min(sizes) > 0 and max(sizes) <= _SMALL:
             self.climb.allowed = self.climb.most
         self._largest = heapq.nlargest(self.climb.allowed, sizes)
         self._throttle = Throttle(rate)

@@ -59,6 +59,8 @@ def check_digests(site: Site, folder: Path) -> int:
         WrongResult: Something differs.
     """
     files = sorted(str(path) for path in folder.glob("*.part"))
+    if not files:
+        raise WrongResult(f"there is nothing in {folder}")
     found = sorted(line.split()[0] for line in _said(["sha256sum", *files]).splitlines())
     if found != sorted(archive.sha256 for archive in site.archives):
         raise WrongResult(f"what is in {folder} is not what was served")

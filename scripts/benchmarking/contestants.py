@@ -23,8 +23,8 @@ class Contestant:
     Attributes:
         name: What it is called in the table.
         run: Gets the site's archives into an empty folder, and measures that.
-        where: The folder below it that holds what was in an archive, by the archive's name; None where nothing is left
-            that could be compared.
+        where: The folder below it that holds what was in an archive, by the archive's name; None where only archives,
+            or nothing, are left.
     """
 
     name: str

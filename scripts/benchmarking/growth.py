@@ -75,8 +75,7 @@ class Growth:
     @property
     def off(self) -> float:
         """How far a point lies from the line at the most, as a share of what the line says."""
-        start, each = self._line
-        return max(abs(point.wall / (start + each * point.count) - 1) for point in self.points)
+        return max(abs(point.wall / (self.start + self.each * point.count) - 1) for point in self.points)
 
     @property
     def _line(self) -> tuple[float, float]:

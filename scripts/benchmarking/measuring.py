@@ -27,8 +27,8 @@ class Cost:
     Attributes:
         wall: Seconds.
         cpu: Seconds of processor time, all threads and processes.
-        private: Bytes of private memory (`RssAnon`) of all processes together at their most; 0 where the system does
-            not tell.
+        private: Bytes of private memory (`RssAnon`) of all processes together at their most; 0 where this is no run but
+            a sum of parts.
         more: Further figures by name.
     """
 
@@ -78,7 +78,6 @@ def run(
         stdin=subprocess.PIPE,
         stdout=output or subprocess.PIPE,
         stderr=subprocess.PIPE,
-        process_group=0,
     )
     try:
         with _sampling(process.pid) as most, _reading(process) as said:
@@ -89,8 +88,9 @@ def run(
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.perf_counter() - begun
     except BaseException:  # who is stopped leaves nobody behind who writes on into what is cleared away
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        for pid in family(process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait()
         raise
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -125,8 +125,10 @@ def _sampling(pid: int) -> Iterator[_Most]:
     most, done = _Most(), threading.Event()
 
     def watch() -> None:
-        while not done.wait(_SAMPLE_SECONDS):
+        while True:
             most.private = max(most.private, sum(map(_private, family(pid))))
+            if done.wait(_SAMPLE_SECONDS):
+                break
 
     thread = threading.Thread(target=watch)
     thread.start()

@@ -49,7 +49,7 @@ def row_lines(row: Json) -> Iterator[list[str]]:
     for one in row["comparisons"]:
         wall, cpu = one["wall_ratio"], one["cpu_ratio"]
         used = memory = ""
-        if theirs := _median(one["theirs"], "private"):  # else it is a sum of parts, and no program
+        if theirs := _median(one["theirs"], "private"):  # else it is a sum of parts
             used = f"{spread(cpu)} {aim(cpu['median'], one['cpu_target'])}".strip()
             memory = f"{_median(one['ours'], 'private') / 2**20:.0f} : {theirs / 2**20:.0f}"
         aimed = aim(wall["median"], one["target"])

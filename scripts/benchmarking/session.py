@@ -32,6 +32,7 @@ from environment import say
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 8 << 30  # bytes: archives served, downloaded and unpacked, and archives of 2 GB
+_FORMAT = 2  # of results.json
 _PICTURES = Path(".github/pictures")
 _SHOWN = {
     "peers.svg": "Time of other ways, as multiples of ayon-async's",
@@ -41,7 +42,9 @@ _SHOWN = {
 
 def run(options: argparse.Namespace, checkout: Path) -> int:
     """Do what the options say; returns the exit code."""
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
     try:
         return _run(options, checkout)
     except NoCorpus as error:
@@ -52,15 +55,15 @@ def run(options: argparse.Namespace, checkout: Path) -> int:
         return 130
 
 
-def _stop(*_: object) -> None:
+def _stop(number: int, _: object) -> None:
     """End as after Ctrl-C: what is in memory would stay there."""
-    sys.exit(143)
+    sys.exit(128 + number)
 
 
 def _run(options: argparse.Namespace, checkout: Path) -> int:
     if options.report:
         try:
-            parts = [json.loads(path.read_text(encoding="utf-8")) for path in options.report]
+            parts = [_read(path) for path in options.report]
         except (OSError, ValueError) as error:
             say(f"These results can't be read: {error}")
             return 2
@@ -105,7 +108,12 @@ def _measure_all(
     options: argparse.Namespace, listed: list[Row], sets: Sets, cache: Path, folder: Path
 ) -> dict[str, Any]:
     pairs = options.pairs or (1 if options.small else 5)
-    results: dict[str, Any] = {"machine": machine.describe(folder), "pairs": pairs, "small": options.small}
+    results: dict[str, Any] = {
+        "format": _FORMAT,
+        "machine": machine.describe(folder),
+        "pairs": pairs,
+        "small": options.small,
+    }
     results |= {"rows": [], "standing": [], "growth": [], "shares": {}, "left_out": []}
     for row in listed:
         if options.only and row.key not in options.only:
@@ -115,21 +123,38 @@ def _measure_all(
             results["left_out"].append(f"{row.title}: everything is on a disk here")
             continue
         try:
-            results["rows"].append(measure(row, place, pairs).as_json())
-        except (NoNetwork, WrongLink, RunFailed) as error:  # an hour's other rows are worth keeping
-            results["left_out"].append(f"{row.title}: {error}")
-            say(results["left_out"][-1])
+            with _kept_apart(results, row.title):
+                results["rows"].append(measure(row, place, pairs).as_json())
         finally:
             shutil.rmtree(place, ignore_errors=True)
         _save(results, options)
     if not options.only or "standing" in options.only:
-        found = _standing(_corpus(options, sets), None if options.small else sets.tiny, folder, pairs)
-        results["standing"] = [one.as_json() for one in found]
+        with _kept_apart(results, "what is no race"):
+            found = _standing(_corpus(options, sets), None if options.small else sets.tiny, folder, pairs)
+            results["standing"] = [one.as_json() for one in found]
         _save(results, options)
     if not options.small and (not options.only or "growth" in options.only):
-        series = growth.all_of(sets, folder / "growth")
-        results["growth"] = [one.as_json() for one in series]
-        results["shares"] = growth.shares(series, sets.wheels(), _members(sets.wheels()))
+        with _kept_apart(results, "growth"):
+            series = growth.all_of(sets, folder / "growth")
+            results["growth"] = [one.as_json() for one in series]
+            results["shares"] = growth.shares(series, sets.wheels(), _members(sets.wheels()))
+    return results
+
+
+@contextlib.contextmanager
+def _kept_apart(results: dict[str, Any], title: str) -> Iterator[None]:
+    """What can't be measured is told with the results: an hour's others are worth keeping."""
+    try:
+        yield
+    except (NoNetwork, WrongLink, RunFailed) as error:
+        results["left_out"].append(f"{title}: {error}")
+        say(results["left_out"][-1])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    results = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(results, dict) or results.get("format") != _FORMAT:
+        raise ValueError(f"{path} is not what this version of the benchmark writes")
     return results
 
 
