@@ -85,7 +85,7 @@ def standing_table(found: Sequence[Json]) -> str:
 
 def _growth_table(one: Json) -> str:
     points = one["points"]
-    head = one["title"] + (f", each a {one['unit']}" if one["unit"] != "MB" else ", MB")
+    head = one["title"] + (", MB" if one["unit"] == "MB" else "")
     lines = [
         ["time, against requests + zipfile", *(f"{point['ratio']:.2f}" for point in points)],
         ["seconds: ours : theirs", *(f"{point['wall']:.2f} : {point['theirs']:.2f}" for point in points)],
