@@ -50,6 +50,9 @@ def run(options: argparse.Namespace, checkout: Path) -> int:
     except NoCorpus as error:
         say(str(error))
         return 1
+    except OSError as error:
+        say(f"The benchmark can't go on: {error}")
+        return 1
     except KeyboardInterrupt:
         say("Interrupted.")
         return 130
@@ -152,7 +155,10 @@ def _kept_apart(results: dict[str, Any], title: str) -> Iterator[None]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    results = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
     if not isinstance(results, dict) or results.get("format") != _FORMAT:
         raise ValueError(f"{path} is not what this version of the benchmark writes")
     return results
