@@ -259,6 +259,9 @@ def test_what_can_not_be_asked_for_is_said(tmp_path: Path) -> None:
     done = called(tmp_path, "--report", str(tmp_path / "old.json"))
     assert done.returncode == 2
     assert "is not what this version of the benchmark writes" in done.stderr
+    done = called(tmp_path / "old.json", "--small", "--only", "loopback")  # works in a folder that is a file
+    assert done.returncode == 2
+    assert "This folder can't be used: " in done.stderr
     assert not (tmp_path / "out").exists()
 
 

@@ -107,7 +107,6 @@ def test_every_form_unpacks_to_the_same_tree(
 
     assert crc32.called
     assert inflater.called or not is_deflated(data)
-
     assert read_tree(destination) == TREE
     assert set(unpacked.members) == {Member(path, len(data), zlib.crc32(data)) for path, data in TREE.items()}
     assert unpacked.links == ()

@@ -29,7 +29,7 @@ from ayon_async.store.guard import Need, Room
 from ayon_async.store.held import Held, held
 from ayon_async.store.layout import Root, roots_of
 from ayon_async.store.lease import Do, Holder, Lease, Leases
-from ayon_async.store.listing import Installed, installed
+from ayon_async.store.listing import Installed, add_to_list, installed
 from ayon_async.store.memory import Memory
 from ayon_async.store.record import (
     File,
@@ -421,7 +421,7 @@ class Store:
             if await on_disk(root, lacks):
                 await self.prepare(root.kind)
                 async with self.lease(root.kind, ".lists", lambda: None):
-                    await on_disk(root, functools.partial(_merge, root, records, self._file_mode))
+                    await on_disk(root, functools.partial(add_to_list, root, records, self._file_mode))
 
     async def sweep(self, keep: Set[str] = frozenset(), age: float = tidy.WEEK, done: Set[str] = frozenset()) -> None:
         """Remove what killed runs left behind and parts that nobody went on with for long.
@@ -442,10 +442,3 @@ class Store:
                 await self.prepare(root.kind)
                 leases = self._leases[root.kind]
                 await on_disk(root, functools.partial(tidy.sweep, root, leases, leftovers, keep))
-
-
-def _merge(root: Root, records: list[tuple[Item, Record]], mode: int) -> None:
-    """Add to the launcher's list what it lacks; where it was lost, everything that the folders tell."""
-    if not index.read(root.list):
-        records = [*records, *((entry.item, entry.record) for entry in installed([root]) if entry.is_complete)]
-    index.merge(root.list, records, mode)

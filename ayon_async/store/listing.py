@@ -117,3 +117,10 @@ def _when(path: Path, ours: str | None, launchers: str | None) -> datetime:
     except (ValueError, OverflowError):
         pass  # damaged: go on as if there were none
     return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+
+
+def add_to_list(root: Root, records: list[tuple[Item, Record]], mode: int) -> None:
+    """Add to the launcher's list what it lacks; where it was lost, everything that the folders tell."""
+    if not index.read(root.list):
+        records = [*records, *((entry.item, entry.record) for entry in installed([root]) if entry.is_complete)]
+    index.merge(root.list, records, mode)

@@ -280,8 +280,8 @@ class _Job:
                 return None
             if self._helping is None and self._helpers is not None and left >= WORTH_HELP:
                 self._helping = self._helpers.submit(self._help, withheld)
-            # Fewer and fewer, so that both end together.
-            self._next += max(1, min(_AT_ONCE, left // WORTH_HELP))
+            # Towards the end one at a time, so that both end together.
+            self._next += max(1, min(_AT_ONCE, left // (2 * _AT_ONCE)))
             return first, self._next
 
     def _join(self) -> Helped:

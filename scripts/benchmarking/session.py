@@ -50,9 +50,6 @@ def run(options: argparse.Namespace, checkout: Path) -> int:
     except NoCorpus as error:
         say(str(error))
         return 1
-    except OSError as error:
-        say(f"The benchmark can't go on: {error}")
-        return 1
     except KeyboardInterrupt:
         say("Interrupted.")
         return 130
@@ -73,6 +70,8 @@ def _run(options: argparse.Namespace, checkout: Path) -> int:
         _tell(_together(parts), options, checkout)
         return 0
     cache = user_cache_path("ayon-async") / "benchmark"
+    if options.folder and not _is_usable(options.folder):
+        return 2
     with _folder(options) as folder:
         sets = Sets(cache, folder)
         listed = rows.small(sets) if options.small else rows.full(sets)
@@ -89,10 +88,21 @@ def _run(options: argparse.Namespace, checkout: Path) -> int:
         if options.profile:
             _profile(_corpus(options, sets), folder, options.profile)
             return 0
-        options.output.mkdir(parents=True, exist_ok=True)
+        if not _is_usable(options.output):
+            return 2
         results = _measure_all(options, listed, sets, cache, folder)
     _tell(results, options, checkout)
     return 0
+
+
+def _is_usable(folder: Path) -> bool:
+    """Whether it is there, or could be made; else that is said."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        say(f"This folder can't be used: {error}")
+        return False
+    return True
 
 
 @contextlib.contextmanager
