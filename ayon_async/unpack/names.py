@@ -11,9 +11,10 @@ from ayon_async.unpack import errors
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _DRIVE = re.compile(r"[A-Za-z]:")
-_SUSPICIOUS = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff\\<>:"|?*]|^/')  # what none but bad names have
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff\\<>:"|?*]')
 _PORTS = [port + digit for port in ("COM", "LPT") for digit in "123456789¹²³"]
 _RESERVED = frozenset(["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", *_PORTS])
+_RESERVED_BEGINNINGS = frozenset(name[:3] for name in _RESERVED)  # few names have one, and all names are looked at
 _LONGEST = 255  # bytes of a component: what ext4, xfs and NFS take; NTFS and APFS take 255 UTF-16 units
 
 
@@ -30,7 +31,7 @@ def check_characters(archive: str, name: str) -> None:
     Raises:
         UnsafeName: One of its subclasses.
     """
-    if not _SUSPICIOUS.search(name):
+    if not name.startswith("/") and not _FORBIDDEN.search(name):
         return
     if _CONTROL.search(name):
         raise errors.ControlCharacterName(archive, "has a control character in its name", name)
@@ -53,16 +54,20 @@ def check_component(archive: str, component: str, name: str) -> None:
     Raises:
         UnsafeName: One of its subclasses.
     """
-    if component in ("", "."):
-        raise errors.UnclearName(archive, "has an empty component in its name", name)
-    if component == "..":
-        raise errors.ParentName(archive, "leads out of its folder by '..'", name)
-    if component[-1] in ". ":
-        raise errors.TrailingDotOrSpaceName(archive, "has a dot or a space at the end of a name", name)
-    if component.partition(".")[0].rstrip(" ").upper() in _RESERVED:
+    if component[-1:] in ("", ".", " "):
+        raise _bad_end(archive, component, name)
+    if component[:3].upper() in _RESERVED_BEGINNINGS and component.partition(".")[0].rstrip(" ").upper() in _RESERVED:
         raise errors.ReservedName(archive, "is a name that Windows reserves for a device", name)
     if len(component) > _LONGEST // 4 and len(component.encode()) > _LONGEST:
         raise errors.NameTooLong(archive, f"has a name longer than {_LONGEST} bytes", name)
+
+
+def _bad_end(archive: str, component: str, name: str) -> errors.UnsafeName:
+    if component in ("", "."):
+        return errors.UnclearName(archive, "has an empty component in its name", name)
+    if component == "..":
+        return errors.ParentName(archive, "leads out of its folder by '..'", name)
+    return errors.TrailingDotOrSpaceName(archive, "has a dot or a space at the end of a name", name)
 
 
 class Names:
@@ -84,12 +89,11 @@ class Names:
             UnsafeName: One of its subclasses.
         """
         path = self._clean(name)
-        key, other = self._look_up(path, name)
-        if other == path and path in self._folders:
-            raise errors.FileAsFolder(self._archive, "is no folder, but other members lie in it", name)
-        if other == path:
-            raise errors.DuplicateName(self._archive, "is there twice", name)
-        self._take(key, path, other, name)
+        key = self._look_up(path, name)
+        other = self._taken.get(key)
+        if other is not None:
+            raise self._refusal(path, other, name)
+        self._taken[key] = path
         return path
 
     def add_folder(self, name: str) -> str:
@@ -110,8 +114,8 @@ class Names:
             name = name[2:]
         return name
 
-    def _look_up(self, path: str, name: str) -> tuple[str, str | None]:
-        """Take up the folders that a path lies in; returns its key, and the path that has this key already."""
+    def _look_up(self, path: str, name: str) -> str:
+        """Take up the folders that a path lies in; returns the path folded."""
         if path.count("/") >= self._limits.depth:
             raise errors.TooDeep(self._archive, f"lies deeper than {self._limits.depth} levels", name)
         parent, _, last = path.rpartition("/")
@@ -119,25 +123,33 @@ class Names:
         folded = self._folders.get(parent)
         if folded is None:
             folded = self._fold_folder(parent, name)
-        key = f"{folded}/{fold(last)}"
-        return key, self._taken.get(key)
+        return f"{folded}/{fold(last)}"
 
     def _fold_folder(self, path: str, name: str) -> str:
         """Take up a folder and those that it lies in; returns its folded path."""
         folded = self._folders.get(path) if path else None
         if folded is not None:
             return folded
-        key, other = self._look_up(path, name)
+        key = self._look_up(path, name)
+        other = self._taken.get(key)
         if other == path:
             raise errors.FileAsFolder(self._archive, f"needs a folder where {errors.quote(path)} is a file", name)
         if len(self._folders) > self._limits.members:
             raise errors.TooManyMembers(self._archive, f"has more than {self._limits.members:,} folders")
-        self._take(key, path, other, name)
+        if other is not None:
+            raise self._collision(other, name)
+        self._taken[key] = path
         self._folders[path] = key
         return key
 
-    def _take(self, key: str, path: str, other: str | None, name: str) -> None:
-        if other is not None:
-            problem = f"and {errors.quote(other)} have one name on systems that ignore case or Unicode form"
-            raise errors.CollidingNames(self._archive, problem, name)
-        self._taken[key] = path
+    def _refusal(self, path: str, other: str, name: str) -> errors.UnpackError:
+        """What is wrong with a file's path where another one, or a folder's, has the same key."""
+        if other != path:
+            return self._collision(other, name)
+        if path in self._folders:
+            return errors.FileAsFolder(self._archive, "is no folder, but other members lie in it", name)
+        return errors.DuplicateName(self._archive, "is there twice", name)
+
+    def _collision(self, other: str, name: str) -> errors.CollidingNames:
+        problem = f"and {errors.quote(other)} have one name on systems that ignore case or Unicode form"
+        return errors.CollidingNames(self._archive, problem, name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 
 class Member(NamedTuple):
@@ -21,8 +22,7 @@ class Member(NamedTuple):
     crc32: int
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """A symbolic link that was made.
 
     Attributes:
@@ -34,8 +34,7 @@ class Link:
     target: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unpacked:
+class Unpacked(msgspec.Struct, frozen=True):
     """All that was written.
 
     Attributes:

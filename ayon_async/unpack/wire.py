@@ -10,13 +10,12 @@ from typing import BinaryIO, TypeAlias, TypeVar
 import msgspec
 
 from ayon_async.limits import Limits
+from ayon_async.unpack.result import Member, Unpacked
 
 T = TypeVar("T")
 _LENGTH = struct.Struct("<L")
 _ENCODER = msgspec.msgpack.Encoder()
 
-Files: TypeAlias = list[tuple[str, int, int]]
-"""Paths, sizes and CRC-32 of the files that were written."""
 Batches: TypeAlias = tuple[int, int] | None
 """Which batches of a large zip are next, from the first to before the last; None where there are no more."""
 
@@ -73,20 +72,18 @@ class Helped(msgspec.Struct, frozen=True, tag=True):
     """What was done of a shared zip.
 
     Attributes:
-        files: What was written.
+        members: What was written.
         targets: Where links are to lead, by their paths.
     """
 
-    files: Files
+    members: list[Member]
     targets: dict[str, str]
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
-    """All is unpacked; see `Unpacked`."""
+    """All is unpacked."""
 
-    files: Files
-    links: list[tuple[str, str]]
-    content_checked: bool
+    unpacked: Unpacked
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):

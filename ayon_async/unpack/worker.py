@@ -26,7 +26,6 @@ from ayon_async.unpack.wire import (
     Claim,
     Done,
     Failed,
-    Files,
     Helped,
     Join,
     Progress,
@@ -74,7 +73,7 @@ class _Boss:
         """What who helped wrote, and where links are to lead by it."""
         self._channel.send(Join())
         helped = self._channel.receive(self._helped)
-        return [Member(*file) for file in helped.files], helped.targets
+        return helped.members, helped.targets
 
 
 def main() -> None:
@@ -109,14 +108,9 @@ def _do(task: Task, archive: BinaryIO, boss: _Boss) -> Done | Helped:
             archive, destination, name=task.name, limits=task.limits, on_progress=boss.tell, stop=boss,
             group_writable=task.group_writable, withheld=task.withheld, team=boss,
         )  # fmt: skip
-        return Helped(_files(members), targets)
+        return Helped(members, targets)
     unpacked = unpack(
         archive, destination, name=task.name, limits=task.limits, on_progress=boss.tell, stop=boss,
         group_writable=task.group_writable, team=boss,
     )  # fmt: skip
-    links = [(link.path, link.target) for link in unpacked.links]
-    return Done(_files(unpacked.members), links, unpacked.content_checked)
-
-
-def _files(members: tuple[Member, ...] | list[Member]) -> Files:
-    return [(member.path, member.size, member.crc32) for member in members]
+    return Done(unpacked)

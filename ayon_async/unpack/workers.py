@@ -22,7 +22,7 @@ import msgspec
 from ayon_async import fs
 from ayon_async.disk_error import explain
 from ayon_async.limits import Limits
-from ayon_async.unpack import Link, Member, Stopped, Unpacked, unpack
+from ayon_async.unpack import Stopped, Unpacked, unpack
 from ayon_async.unpack.wire import (
     Ask,
     Batches,
@@ -238,8 +238,7 @@ class _Job:
                 wait([self._helping])
         if not isinstance(done, Done):
             raise _NoResult
-        members = tuple(Member(*file) for file in done.files)
-        return Unpacked(members, tuple(Link(*link) for link in done.links), done.content_checked)
+        return done.unpacked
 
     def _help(self, withheld: int) -> Helped:
         try:

@@ -162,6 +162,8 @@ def _parse_directory(source: Source, data: bytes) -> list[Entry]:
 
 
 def _decode(source: Source, raw_name: bytes, flags: int) -> str:
+    if raw_name.isascii():
+        return raw_name.decode("ascii")
     if not flags & UTF8:
         return raw_name.decode("cp437")
     try:

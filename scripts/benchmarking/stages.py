@@ -11,9 +11,9 @@ import asyncio
 import hashlib
 import io
 import json
-import mmap
 import os
 import socket
+import struct
 import sys
 import threading
 import time
@@ -134,54 +134,50 @@ def write_archive(content: bytes, path: Path) -> float:
     return time.process_time() - before
 
 
-def inflate(path: Path) -> tuple[float, dict[str, bytes]]:
-    """Seconds of processor time for inflating every member of a zip and its CRC, and the members."""
-    members = {}
-    used = 0.0
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        with zipfile.ZipFile(file) as opened:
-            listed = [info for info in opened.infolist() if not info.is_dir()]
-        for info in listed:
-            start = info.header_offset + 30
-            start += int.from_bytes(content[start - 4 : start - 2], "little")
-            start += int.from_bytes(content[info.header_offset + 28 : info.header_offset + 30], "little")
-            data = content[start : start + info.compress_size]
-            before = time.process_time()
-            if info.compress_type == zipfile.ZIP_DEFLATED:
-                data = igzip_lib.decompress(
-                    data, flag=igzip_lib.DECOMP_DEFLATE, hist_bits=15, bufsize=max(info.file_size, 1)
-                )
-            right = isal_zlib.crc32(data) == info.CRC
-            used += time.process_time() - before
-            assert right, info.filename
-            members[info.filename] = data
-    return used, members
+def write_file(path: str, content: bytes | memoryview) -> None:
+    """A new file, in as few calls as there can be."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    os.write(file, content)
+    os.close(file)
 
 
-def write_members(members: dict[str, bytes], folder: Path) -> float:
-    """Seconds of processor time for making the folders and files of the members."""
-    known: set[str] = set()
+def inflate(content: memoryview, info: zipfile.ZipInfo) -> tuple[float, bytes | memoryview]:
+    """Seconds of processor time for inflating a member of a zip, its CRC included; and what it is then."""
+    names = sum(struct.unpack_from("<2H", content, info.header_offset + 26))
+    start = info.header_offset + 30 + names
+    data: bytes | memoryview = content[start : start + info.compress_size]
     before = time.process_time()
-    for name, content in members.items():
-        path = f"{folder}/{name}"
-        parent = path.rpartition("/")[0]
-        if parent not in known:
-            os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - as fast as Python can
-            known.add(parent)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT)
-        os.write(file, content)
-        os.close(file)
+    if info.compress_type == zipfile.ZIP_DEFLATED:
+        data = igzip_lib.decompress(data, flag=igzip_lib.DECOMP_DEFLATE, hist_bits=15, bufsize=max(info.file_size, 1))
+    right = isal_zlib.crc32(data) == info.CRC
+    used = time.process_time() - before
+    assert right, info.filename
+    return used, data
+
+
+def write_member(path: str, content: bytes | memoryview, known: set[str]) -> float:
+    """Seconds of processor time for making a member's file, and its folder where that is not known to be there."""
+    before = time.process_time()
+    parent = path.rpartition("/")[0]
+    if parent not in known:
+        os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - as fast as Python can
+        known.add(parent)
+    write_file(path, content)
     return time.process_time() - before
 
 
 def bound(tasks: list[Task], folder: Path) -> dict[str, float]:
-    """Each part's seconds of processor time."""
+    """Each part's seconds of processor time; one member after another, as new memory costs time too."""
     parts = {"receive": receive(tasks), "hash": hash_all(tasks), "write": 0.0, "inflate": 0.0}
     for task in tasks:
-        parts["write"] += write_archive(task.path.read_bytes(), folder / task.path.name)
-        used, members = inflate(task.path)
-        parts["inflate"] += used
-        parts["write"] += write_members(members, folder / f"{task.path.name}.out")
+        content, known = task.path.read_bytes(), set[str]()
+        parts["write"] += write_archive(content, folder / task.path.name)
+        with zipfile.ZipFile(io.BytesIO(content)) as opened:
+            listed = [info for info in opened.infolist() if not info.is_dir()]
+        for info in listed:
+            used, member = inflate(memoryview(content), info)
+            parts["inflate"] += used
+            parts["write"] += write_member(f"{folder}/{task.path.name}.out/{info.filename}", member, known)
     return parts
 
 
@@ -205,13 +201,6 @@ async def ask_and_get(tasks: list[Task], jobs: int) -> list[bytes]:
                 for _ in range(jobs):
                     group.create_task(get(session, left, headers))
     return [contents[task.url] for task in tasks]
-
-
-def write_file(path: str, content: bytes) -> None:
-    """A new file, in as few calls as there can be."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    os.write(file, content)
-    os.close(file)
 
 
 def put_in_place(content: bytes, sha256: str, folder: str, name: str) -> None:
