@@ -75,11 +75,12 @@ def _run(options: argparse.Namespace, checkout: Path) -> int:
     with _folder(options) as folder:
         sets = Sets(cache, folder)
         listed = rows.small(sets) if options.small else rows.full(sets)
-        others = ["standing", *(() if options.small else ("growth",))]
+        known = {row.key: row.title for row in listed} | {"standing": "nothing to do, start, memory, the longest step"}
+        if not options.small:
+            known["growth"] = "time and memory by archives, bytes and members"
         if options.list:
-            print("\n".join([*(f"{row.key:10} {row.title}" for row in listed), *others]))
+            print("\n".join(f"{key:10} {title}" for key, title in known.items()))
             return 0
-        known = [*(row.key for row in listed), *others]
         if unknown := [name for name in options.only or () if name not in known]:
             say(f"There is no row {', '.join(unknown)}; there are: {', '.join(known)}.")
             return 2
