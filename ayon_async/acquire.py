@@ -19,6 +19,7 @@ from ayon_async.transfer import Arrival, Fetched, Outgrown, Part, SmallPart, Tra
 @asynccontextmanager
 async def acquired(
     job: Job,
+    path: Path,
     transfers: Transfers,
     store: Store,
     entry: Entry,
@@ -30,6 +31,7 @@ async def acquired(
     """The archive, while it is needed; gone afterwards, unless the work with it could not be ended.
 
     Args:
+        path: Where its bytes are collected, see `part_of`.
         in_memory: Whether it is small and nothing of it is on disk: then nothing is put there.
         whole: Whether it must not be put together from pieces.
         on_arrival: Gets the means to read a large archive while it arrives.
@@ -38,7 +40,6 @@ async def acquired(
         TransferError, AccessDenied: No source gives it.
         StoreError: It can't be written.
     """
-    path = part_of(job, store)
     if in_memory:
         small = SmallPart(path, job.archive.algorithms)
         try:

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -91,7 +91,8 @@ async def installing(
                 unpackers.submit(workers.start, effort.unpacking)
             with effort.throttling(transfers.limit):
                 unpacker = Unpacker(server.url, store, workers, unpackers, early, effort)
-                parts = Counter(part_of(job, store) for job in work if is_small(job))
+                parts = {job.item: part_of(job, store) for job in work}
+                small = Counter(parts[job.item] for job in work if is_small(job))
                 yield Installer(
                     server=server.url,
                     store=store,
@@ -103,7 +104,8 @@ async def installing(
                     preparing=asyncio.Lock(),
                     effort=effort,
                     ledger=ledger,
-                    on_disk={part for part, count in parts.items() if count > 1},
+                    parts=parts,
+                    on_disk={part for part, count in small.items() if count > 1},
                     refresh=refresh,
                 )
 
@@ -123,6 +125,7 @@ class Installer:
         preparing: Who may make the store's folders: one does it for all.
         effort: How much of the machine it takes.
         ledger: Who is told.
+        parts: Where the archives' bytes are collected.
         on_disk: Parts of small archives that are or will be on disk: those that an earlier run left, as far as the
             leases of their items are held, and those that several items have, so that who waits need not fetch it.
         refresh: Whether an archive is right although another one was seen first under the same version.
@@ -138,6 +141,7 @@ class Installer:
     preparing: asyncio.Lock
     effort: Effort
     ledger: Ledger
+    parts: Mapping[Item, Path]
     on_disk: set[Path]
     refresh: bool = False
 
@@ -192,7 +196,7 @@ class Installer:
 
     def _look(self, job: Job) -> Found | Progress:
         """What there is of the item, in a thread; also whether an earlier run left some of a small archive."""
-        part = part_of(job, self.store)
+        part = self.parts[job.item]
         if is_small(job) and part.exists():
             self.on_disk.add(part)
         return self.store.look(job.item)
@@ -247,7 +251,7 @@ class Installer:
         if not same:
             await self.store.discard(staged)
             return None
-        await in_thread(remove_part, part_of(job, self.store))
+        await in_thread(remove_part, self.parts[job.item])
         return staged
 
     async def _copy(self, job: Job, near: Held, entry: Entry) -> Path | None:
@@ -370,8 +374,11 @@ class Installer:
         whole: bool = False,
         on_arrival: Callable[[Arrival], None] | None = None,
     ) -> AbstractAsyncContextManager[Fetched]:
-        in_memory = is_small(job) and part_of(job, self.store) not in self.on_disk
-        return acquired(job, self.transfers, self.store, entry, in_memory=in_memory, whole=whole, on_arrival=on_arrival)
+        part = self.parts[job.item]
+        in_memory = is_small(job) and part not in self.on_disk
+        return acquired(
+            job, part, self.transfers, self.store, entry, in_memory=in_memory, whole=whole, on_arrival=on_arrival
+        )
 
 
 def _check_pin(job: Job, fetched: Fetched) -> None:

@@ -68,6 +68,8 @@ class Writer:
         Raises:
             StoreError: It can't be written.
         """
+        if not self._size and self._running is None and not self._turn.locked():
+            return  # as where a small archive came, which is flushed three times
         async with self._turn:
             await self._finish()
             if self._size:
