@@ -73,7 +73,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[tuple[str, str], ...] = ()
 
 
-class File(msgspec.Struct, frozen=True, array_like=True):
+class File(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One line of the inventory: path with ``/``, bytes, CRC-32."""
 
     path: str

@@ -9,7 +9,8 @@ from __future__ import annotations
 import stat
 import struct
 import zlib
-from typing import NamedTuple
+
+import msgspec
 
 from ayon_async.unpack import errors
 from ayon_async.unpack.budget import Budget
@@ -34,7 +35,7 @@ _METHODS = {
 }  # fmt: skip
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One member as the directory has it.
 
     Attributes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from ayon_async import deflate
 from ayon_async.unpack import errors
@@ -29,7 +30,7 @@ AT_ONCE = 4 * MIB
 """Bytes of a member that is inflated in one go."""
 
 
-class Span(NamedTuple):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """A member, the clean path that it gets, and where its bytes end."""
 
     entry: Entry
