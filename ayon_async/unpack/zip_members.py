@@ -66,22 +66,19 @@ class Reader:
         Raises:
             UnpackError: One of its subclasses; also while the pieces are taken.
         """
-        entry, size = span.entry, span.end - span.entry.offset
-        if size <= MIB and entry.size <= AT_ONCE:
+        entry, offset, size = span.entry, span.entry.offset, span.end - span.entry.offset
+        at_once = size <= MIB and entry.size <= AT_ONCE
+        view = self._view(offset, span.end if at_once else min(span.end, offset + _LONGEST_HEADER))
+        start = _check_header(self._source.name, entry, view, size)
+        end = start + entry.packed_size
+        if end < size:
+            _check_descriptor(self._source.name, entry, bytes(self._view(offset + end, span.end)))
+        if at_once:
             self._meter.check()
             self._untold += size
-            view = self._view(entry.offset, span.end)
-            start = _check_header(self._source.name, entry, view, size)
-            end = start + entry.packed_size
-            if end < size:
-                _check_descriptor(self._source.name, entry, bytes(view[end:]))
             packed = view[start:end]
             return (packed,) if entry.method == STORED else (self._inflate(entry, packed),)
-        header = self._view(entry.offset, min(span.end, entry.offset + _LONGEST_HEADER))
-        start = entry.offset + _check_header(self._source.name, entry, header, size)
-        end = start + entry.packed_size
-        if end < span.end:
-            _check_descriptor(self._source.name, entry, bytes(self._view(end, span.end)))
+        start, end = offset + start, offset + end
         return self._stream_stored(start, end) if entry.method == STORED else self._stream_inflated(entry, start, end)
 
     def _view(self, start: int, end: int) -> memoryview:
