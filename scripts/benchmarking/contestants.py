@@ -72,37 +72,49 @@ def command_line(jobs: int = 8) -> Contestant:
 
 
 def stage(name: str, called: str, jobs: int = 8, where: Callable[[str], str] | None = None) -> Contestant:
-    """One stage alone: `download`, `unpack`, `bound` or `least`; see `stages`."""
+    """One stage alone: `download`, `unpack` or `bound`; see `stages`."""
 
     def work(site: Site, folder: Path) -> Cost:
         lines = [f"{one.sha256}\t{site.url(one)}\t{site.path(one)}\n" for one in site.archives]
         command = [sys.executable, "-m", "benchmarking.stages", name, str(folder), str(jobs)]
         cost, said = run(command, inside=site.network.at_client, env=ENVIRONMENT, cwd=SCRIPTS, feed="".join(lines))
         told = json.loads(said)
-        if name in ("bound", "least"):  # these are sums, not what their processes used
+        if name == "bound":  # a sum, not what its process used
             return replace(cost, **told, private=0)
         return replace(cost, **told, more={"process_cpu": cost.cpu})
 
     return Contestant(called, work, where)
 
 
-# --- one after another ------------------------------------------------------------------------------------------------
+# --- other programs in Python -----------------------------------------------------------------------------------------
 
 
 def sequential() -> Contestant:
     """requests with one connection kept alive, `hashlib`, `zipfile.extractall`."""
+    return _python("requests + zipfile", "benchmarking.sequential")
+
+
+def bare(jobs: int = 8) -> Contestant:
+    """The least whole program, see `bare`: what a sync can't do without, and nothing that makes it safe."""
+    return _python("bare program", "benchmarking.bare", str(jobs))
+
+
+def _python(called: str, *command: str) -> Contestant:
+    """A module that is told digest, URL, archive and folder by line, the largest first; timed after imports."""
 
     def fetch(site: Site, folder: Path) -> Cost:
         (folder / "archives").mkdir()
         lines = [
             f"{one.sha256}\t{site.url(one)}\t{folder}/archives/{one.name}\t{folder}/out/{one.name}\n"
-            for one in site.archives
+            for one in sorted(site.archives, key=lambda one: one.size, reverse=True)
         ]
-        command = [sys.executable, "-m", "benchmarking.sequential"]
-        cost, said = run(command, inside=site.network.at_client, env=ENVIRONMENT, cwd=SCRIPTS, feed="".join(lines))
+        cost, said = run(
+            [sys.executable, "-m", *command], inside=site.network.at_client, env=ENVIRONMENT, cwd=SCRIPTS,
+            feed="".join(lines),
+        )  # fmt: skip
         return replace(cost, **json.loads(said), more={"process_cpu": cost.cpu})
 
-    return Contestant("requests + zipfile", fetch)
+    return Contestant(called, fetch)
 
 
 # --- separate programs ------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-_SAMPLE_SECONDS = 0.05
+_FIRST_WAIT, _WAIT_SHARE = 0.05, 0.1
+"""Seconds until memory is looked at again, and the share of the time so far that is added: to look takes time from who
+uses all processors, and from nobody else."""
 
 
 class RunFailed(Exception):
@@ -122,12 +124,12 @@ def _read(stream: IO[bytes], parts: list[bytes]) -> None:
 
 @contextlib.contextmanager
 def _sampling(pid: int) -> Iterator[_Most]:
-    most, done = _Most(), threading.Event()
+    most, done, begun = _Most(), threading.Event(), time.monotonic()
 
     def watch() -> None:
         while True:
             most.private = max(most.private, sum(map(_private, family(pid))))
-            if done.wait(_SAMPLE_SECONDS):
+            if done.wait(_FIRST_WAIT + _WAIT_SHARE * (time.monotonic() - begun)):
                 break
 
     thread = threading.Thread(target=watch)

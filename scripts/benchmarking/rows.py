@@ -11,6 +11,7 @@ from benchmarking.contestants import (
     Contestant,
     aria_bsdtar,
     aria_unzip,
+    bare,
     bsdtar,
     chain,
     command_line,
@@ -91,6 +92,7 @@ def _on_loopback(sets: Sets) -> list[Row]:
                 Peer((curl_bsdtar(),)),
                 Peer((sequential(),), 0.28),
                 Peer((stage("bound", "two-core bound"),), 1.15),
+                Peer((bare(),)),
             ),
         ),
         Row(
@@ -122,7 +124,6 @@ def full(sets: Sets) -> list[Row]:
     capped = Link("1 MiB/s a connection, 100 Mbit/s, 20 ms", 100 * MBIT, 0.020, per_connection=1 << 20)
     fast = Link("200 Mbit/s, 10 ms", 200 * MBIT, 0.010)
     lazily = Peer((sequential(),))
-    least = Peer((stage("least", "one interpreter's least"),))
 
     def many() -> Archives:
         return sets.tiny(300)
@@ -141,7 +142,7 @@ def full(sets: Sets) -> list[Row]:
             (Peer(_unzips(Aria(8, 1), Aria(8, 4)), 0.40), lazily)),
         Row("mixed", "one large and 100 tiny, loopback", one_and_many, (Peer(_unzips(Aria(16, 1))), lazily)),
         Row("tiny", "300 archives of 20 KB, loopback", many,
-            (Peer((sequential(),), 0.5), Peer(_unzips(Aria(16, 1))), least)),
+            (Peer((sequential(),), 0.5), Peer(_unzips(Aria(16, 1))), Peer((bare(),)))),
         Row("other", "tars, a huge zip, stored zips, loopback", sets.other, (Peer((aria_bsdtar(),)),)),
         Row("fast", "a real bundle, 200 Mbit/s, 10 ms", sets.real_bundle, (Peer(_unzips(Aria(8, 1), Aria(8, 4))),),
             fast, limit_target=1.10),
@@ -162,7 +163,7 @@ def small(sets: Sets) -> list[Row]:
     quick = Link("20 Mbit/s, 20 ms, 1 % loss", 20 * MBIT, 0.020, 0.01)
     peers = (
         Peer((aria_unzip(),)), Peer((curl_bsdtar(),)), Peer((sequential(),)), Peer((stage("bound", "bound"),)),
-        Peer((stage("least", "least"),)),
+        Peer((bare(),)),
     )  # fmt: skip
     download = stage("download", "ayon-async, download")
     return [

@@ -1,8 +1,7 @@
 """One stage alone, in a process of its own, timed after imports; prints what it cost as JSON.
 
 ``download`` and ``unpack`` are this project's own. ``bound`` adds up what no program of this kind can avoid, each
-thing alone and by the fastest means known here: receive, hash, inflate, write. ``least`` does the same for tiny
-archives, of which requests and files are most of the work, by the means that are given: aiohttp, and one interpreter.
+thing alone and by the fastest means known here: receive, hash, inflate, write.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import aiohttp
 from isal import igzip_lib, isal_zlib
 
 from ayon_async import AyonServer
@@ -33,7 +31,6 @@ from ayon_async.limits import Limits
 from ayon_async.locate import Archive, Source
 from ayon_async.progress import Ledger
 from ayon_async.transfer import Part, Transfers
-from ayon_async.unpack import unpack
 from ayon_async.unpack.workers import Workers
 
 _CHUNK = 1 << 20
@@ -181,51 +178,6 @@ def bound(tasks: list[Task], folder: Path) -> dict[str, float]:
     return parts
 
 
-# --- the least for tiny archives --------------------------------------------------------------------------------------
-
-
-async def ask_and_get(tasks: list[Task], jobs: int) -> list[bytes]:
-    """Each archive's first byte, as who wants to know all sizes asks for it, then each archive; so many at once."""
-    contents = dict[str, bytes]()
-
-    async def get(session: aiohttp.ClientSession, urls: list[str], headers: dict[str, str]) -> None:
-        while urls:
-            url = urls.pop()
-            async with session.get(url, headers=headers) as answer:
-                contents[url] = await answer.read()
-
-    async with aiohttp.ClientSession() as session:
-        for headers in ({"Range": "bytes=0-0"}, {}):
-            left = [task.url for task in tasks]
-            async with asyncio.TaskGroup() as group:
-                for _ in range(jobs):
-                    group.create_task(get(session, left, headers))
-    return [contents[task.url] for task in tasks]
-
-
-def put_in_place(content: bytes, sha256: str, folder: str, name: str) -> None:
-    """Hash and unpack an archive, with the files that make it never half there: a lease, two records, its digest."""
-    lease, staged = f"{folder}/{name}.lease", f"{folder}/{name}.staged"
-    write_file(lease, bytes(32))
-    assert hashlib.sha256(content).hexdigest() == sha256
-    unpack(io.BytesIO(content), Path(staged), name=name, flush=False)
-    write_file(f"{staged}/.record", bytes(900))
-    write_file(f"{staged}/.progress", bytes(300))
-    write_file(f"{folder}/{name}.tmp", bytes(300))
-    os.rename(f"{folder}/{name}.tmp", f"{folder}/{name}.digest")  # noqa: PTH104 - as fast as Python can
-    os.rename(staged, f"{folder}/{name}")  # noqa: PTH104
-    os.unlink(lease)  # noqa: PTH108
-
-
-def least(tasks: list[Task], folder: Path, jobs: int) -> float:
-    """Seconds of processor time of this process for all of that, and nothing else."""
-    before = time.process_time()
-    contents = asyncio.run(ask_and_get(tasks, jobs))
-    for task, content in zip(tasks, contents, strict=True):
-        put_in_place(content, task.sha256, str(folder), task.path.name)
-    return time.process_time() - before
-
-
 def main() -> None:
     """Do the stage: STAGE FOLDER JOBS, with digest, URL and path of each archive by line of standard input."""
     stage, folder, jobs = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
@@ -236,10 +188,6 @@ def main() -> None:
     if stage == "bound":
         parts = bound(tasks, folder)
         print(json.dumps({"wall": sum(parts.values()) / 2, "cpu": sum(parts.values()), "more": parts}))
-        return
-    if stage == "least":
-        used = least(tasks, folder, jobs)
-        print(json.dumps({"wall": used, "cpu": used}))
         return
     wall, cpu = asyncio.run(download(tasks, folder, jobs)) if stage == "download" else unpack_all(tasks, folder)
     print(json.dumps({"wall": wall, "cpu": cpu}))
