@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from benchmarking.figures import Spread, ratios, slope
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="network devices and /proc are Linux's")
 if sys.platform == "linux":
+    from benchmarking import bare, session
     from benchmarking.growth import Growth, Point
     from benchmarking.links import Link
     from benchmarking.measuring import Cost, RunFailed, run
@@ -254,7 +257,7 @@ def test_what_can_not_be_asked_for_is_said(tmp_path: Path) -> None:
     assert called(tmp_path, "--pairs", "0").returncode == 2
     done = called(tmp_path, "--report", str(tmp_path / "none.json"))
     assert done.returncode == 2
-    assert "These results can't be read: " in done.stderr
+    assert "These results can't be told: " in done.stderr
     (tmp_path / "old.json").write_text("{}")
     done = called(tmp_path, "--report", str(tmp_path / "old.json"))
     assert done.returncode == 2
@@ -263,6 +266,28 @@ def test_what_can_not_be_asked_for_is_said(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "This folder can't be used: " in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@linux
+def test_results_that_do_not_belong_together_are_not_told_together() -> None:
+    here, there = {"machine": {"processor": "1"}, "small": False}, {"machine": {"processor": "2"}, "small": False}
+    with pytest.raises(ValueError, match="on different machines"):
+        session._together([here, there])
+    with pytest.raises(ValueError, match="some are of --small"):
+        session._together([here, here | {"small": True}])
+
+
+@linux
+@pytest.mark.parametrize("size", [0, 1, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, (6 << 20) + 1])
+@pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("content", [bytes, random.Random(6).randbytes])
+def test_the_bare_program_writes_all_of_a_member(
+    tmp_path: Path, size: int, kind: int, content: Callable[[int], bytes]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "one.zip", "w", kind) as archive:
+        archive.writestr("folder/file", data := content(size))
+    bare.unpack(tmp_path / "one.zip", tmp_path / "out", 0, 1)
+    assert (tmp_path / "out/folder/file").read_bytes() == data
 
 
 @linux

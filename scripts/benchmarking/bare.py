@@ -1,8 +1,8 @@
 """The least whole program: what a sync has to do in any case, by the same libraries, and nothing that makes it safe.
 
 aiohttp receives over several connections, threads hash and write, two processes inflate with ISA-L and write the
-members. It trusts every name and number, resumes and reports nothing, and whatever ends it leaves things half there.
-No other program by these means is known here that takes less. Prints what it cost as JSON.
+members. It trusts every name and number, resumes nothing, reports nothing, and is left half done whatever ends it. A
+program that parses directories by means of its own takes some hundredths less. Prints what it cost as JSON.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import struct
 import sys
 import time
 import zipfile
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from isal import isal_zlib
 
 _MIB = 1 << 20
 _SLICE = 16 * _MIB
-"""Bytes of an archive that one process unpacks in one go; so both end together."""
+"""Bytes of an archive that one process unpacks in one go, so that both processes end at about the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +55,43 @@ def members(path: Path) -> list[zipfile.ZipInfo]:
         return [info for info in opened.infolist() if not info.is_dir()]
 
 
-def write_member(file: int, archive: int, info: zipfile.ZipInfo) -> None:
-    """Read a member, inflate and write it, a MiB at a time where it is large."""
+def packed(archive: int, info: zipfile.ZipInfo) -> Iterator[bytes | memoryview]:
+    """A member's bytes as they are in the zip, a MiB at a time."""
     room = 30 + len(info.filename) * 4 + 64  # for its header; most have their data in the same piece
     piece = os.pread(archive, min(room + info.compress_size, _MIB), info.header_offset)
-    at = 30 + sum(struct.unpack_from("<2H", piece, 26))
-    tail: bytes | memoryview = memoryview(piece)[at : at + info.compress_size]
-    at, left = info.header_offset + at + len(tail), info.compress_size - len(tail)
-    inflater = isal_zlib.decompressobj(-15) if info.compress_type == zipfile.ZIP_DEFLATED else None
-    most, crc = (info.file_size + 1 if info.file_size <= 4 * _MIB else _MIB), 0
-    while tail or left:
-        if not tail:
-            tail = os.pread(archive, min(left, _MIB), at)
-            at, left = at + len(tail), left - len(tail)
-        data: bytes | memoryview
-        data, tail = (inflater.decompress(tail, most), inflater.unconsumed_tail) if inflater else (tail, b"")
-        crc = isal_zlib.crc32(data, crc)
-        os.write(file, data)
+    start = 30 + sum(struct.unpack_from("<2H", piece, 26))
+    first = memoryview(piece)[start : start + info.compress_size]
+    yield first
+    at, left = info.header_offset + start + len(first), info.compress_size - len(first)
+    while left:
+        piece = os.pread(archive, min(left, _MIB), at)
+        assert piece, info.filename
+        yield piece
+        at, left = at + len(piece), left - len(piece)
+
+
+def inflated(pieces: Iterable[bytes | memoryview], info: zipfile.ZipInfo) -> Iterator[bytes | memoryview]:
+    """What they are inflated: in one go, or a MiB at a time where that is more than memory is quick for."""
+    if info.compress_type != zipfile.ZIP_DEFLATED:
+        yield from pieces
+        return
+    inflater = isal_zlib.decompressobj(-15)
+    most = info.file_size + 1 if info.file_size <= 4 * _MIB else _MIB
+    for piece in pieces:
+        data = inflater.decompress(piece, most)
+        yield data
+        while not inflater.eof and (inflater.unconsumed_tail or len(data) == most):
+            data = inflater.decompress(inflater.unconsumed_tail, most)
+            yield data
+
+
+def write_member(target: str, pieces: Iterable[bytes | memoryview], info: zipfile.ZipInfo) -> None:
+    """Write a member's file."""
+    file, crc = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL), 0
+    for piece in pieces:
+        crc = isal_zlib.crc32(piece, crc)
+        os.write(file, piece)
+    os.close(file)
     assert crc == info.CRC, info.filename
 
 
@@ -85,9 +106,7 @@ def unpack(path: Path, folder: Path, first: int, last: int) -> None:
                 if parent not in known:
                     os.makedirs(parent, exist_ok=True)  # noqa: PTH103 - as fast as Python can
                     known.add(parent)
-                file = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-                write_member(file, archive.fileno(), info)
-                os.close(file)
+                write_member(target, inflated(packed(archive.fileno(), info), info), info)
 
 
 def take(hashing: hashlib._Hash, file: int, pieces: list[bytes]) -> None:
@@ -98,7 +117,7 @@ def take(hashing: hashlib._Hash, file: int, pieces: list[bytes]) -> None:
 
 
 async def fetch(session: aiohttp.ClientSession, task: Task, threads: ThreadPoolExecutor) -> None:
-    """Download an archive and check its digest; one MiB at a time goes to a thread."""
+    """Download an archive and check its digest; of a large one a MiB at a time goes to a thread."""
     loop = asyncio.get_running_loop()
     hashing, pieces, size = hashlib.sha256(), list[bytes](), 0
     file = os.open(task.path, os.O_WRONLY | os.O_CREAT)
@@ -112,9 +131,11 @@ async def fetch(session: aiohttp.ClientSession, task: Task, threads: ThreadPoolE
                     await under_way
                 under_way = loop.run_in_executor(threads, take, hashing, file, pieces)
                 pieces, size = [], 0
-    if under_way is not None:
+    if under_way is None:
+        take(hashing, file, pieces)
+    else:
         await under_way
-    await loop.run_in_executor(threads, take, hashing, file, pieces)
+        await loop.run_in_executor(threads, take, hashing, file, pieces)
     os.close(file)
     assert hashing.hexdigest() == task.sha256, task.url
 
@@ -141,7 +162,11 @@ async def work(tasks: list[Task], jobs: int, processes: ProcessPoolExecutor) -> 
         while left:
             task = left.pop()
             await fetch(session, task, threads)
-            group.create_task(put(task, processes))
+            if task.path.stat().st_size < _MIB:  # quicker than to tell another process
+                unpack(task.path, task.folder, 0, _MIB)
+                task.path.unlink()
+            else:
+                group.create_task(put(task, processes))
 
     with ThreadPoolExecutor(2) as threads:
         async with aiohttp.ClientSession(read_bufsize=256 << 10) as session, asyncio.TaskGroup() as group:
@@ -155,11 +180,11 @@ def main() -> None:
     for line in sys.stdin:
         sha256, url, path, folder = line.rstrip("\n").split("\t")
         tasks.append(Task(sha256, url, Path(path), Path(folder)))
-    wall, cpu = time.perf_counter(), time.process_time()
-    # Forked before there is any thread, which takes no time: a program that has threads already can't.
+    begun = time.perf_counter()
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as processes:
+        processes.submit(int)  # both are forked here, before there is any thread of ours
         asyncio.run(work(tasks, int(sys.argv[1]), processes))
-        print(json.dumps({"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}))
+        print(json.dumps({"wall": time.perf_counter() - begun}))
 
 
 if __name__ == "__main__":

@@ -47,10 +47,7 @@ class Comparison:
     @property
     def cpu(self) -> Spread:
         """Our processor time divided by its, start-up included on both sides."""
-        mine, theirs = (
-            [cost.more.get("process_cpu", cost.cpu) for cost in costs] for costs in (self.ours, self.theirs)
-        )
-        return ratios(mine, theirs)
+        return ratios([cost.cpu for cost in self.ours], [cost.cpu for cost in self.theirs])
 
 
 @dataclass(slots=True)

@@ -49,8 +49,7 @@ def ours(jobs: int = 8, *options: str) -> Contestant:
         told = json.loads(said)
         if told["installed"] != len(site.archives):
             raise RunFailed(f"only {told['installed']} of {len(site.archives)} archives were installed")
-        more = {name: told[name] for name in ("step", "switches")}
-        return Cost(told["wall"], told["cpu"], cost.private, more | {"process_cpu": cost.cpu})
+        return replace(cost, wall=told["wall"], more={"step": told["step"]})
 
     return Contestant("ayon-async", sync, folder_of)
 
@@ -81,7 +80,7 @@ def stage(name: str, called: str, jobs: int = 8, where: Callable[[str], str] | N
         told = json.loads(said)
         if name == "bound":  # a sum, not what its process used
             return replace(cost, **told, private=0)
-        return replace(cost, **told, more={"process_cpu": cost.cpu})
+        return replace(cost, wall=told["wall"])
 
     return Contestant(called, work, where)
 
@@ -106,13 +105,13 @@ def _python(called: str, *command: str) -> Contestant:
         (folder / "archives").mkdir()
         lines = [
             f"{one.sha256}\t{site.url(one)}\t{folder}/archives/{one.name}\t{folder}/out/{one.name}\n"
-            for one in sorted(site.archives, key=lambda one: one.size, reverse=True)
+            for one in site.archives
         ]
         cost, said = run(
             [sys.executable, "-m", *command], inside=site.network.at_client, env=ENVIRONMENT, cwd=SCRIPTS,
             feed="".join(lines),
         )  # fmt: skip
-        return replace(cost, **json.loads(said), more={"process_cpu": cost.cpu})
+        return replace(cost, wall=json.loads(said)["wall"])
 
     return Contestant(called, fetch)
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from benchmarking.archives import Archive, Archives
 from benchmarking.links import Network
-from benchmarking.measuring import cpu_of
 
 SCRIPTS = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {
@@ -71,7 +70,6 @@ class Site:
     ayon: str
     folder: Path
     network: Network
-    _nginx: subprocess.Popen[bytes]
     _studio: subprocess.Popen[str]
 
     def url(self, archive: Archive) -> str:
@@ -88,10 +86,6 @@ class Site:
         assert self._studio.stdout is not None
         print(file=self._studio.stdin, flush=True)
         return int(self._studio.stdout.readline())
-
-    def cpu(self) -> float:
-        """Seconds of processor time that nginx has used so far."""
-        return cpu_of(self._nginx.pid)
 
 
 @contextlib.contextmanager
@@ -121,7 +115,7 @@ def serving(archives: Archives, folder: Path, network: Network) -> Iterator[Site
         )
         stack.callback(_end, studio)
         assert studio.stdout is not None
-        yield Site(archives, files, studio.stdout.readline().strip(), folder / "files", network, nginx, studio)
+        yield Site(archives, files, studio.stdout.readline().strip(), folder / "files", network, studio)
 
 
 def _place(archive: Archive, path: Path) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO
 
 _FIRST_WAIT, _WAIT_SHARE = 0.05, 0.1
-"""Seconds until memory is looked at again, and the share of the time so far that is added: to look takes time from who
-uses all processors, and from nobody else."""
+"""Seconds until memory is looked at again, and the share of the time so far that is added to them. Looking takes time
+from programs that keep all processors busy, and from no others."""
 
 
 class RunFailed(Exception):
@@ -29,8 +29,8 @@ class Cost:
     Attributes:
         wall: Seconds.
         cpu: Seconds of processor time, all threads and processes.
-        private: Bytes of private memory (`RssAnon`) of all processes together at their most; 0 where this is no run but
-            a sum of parts.
+        private: Bytes of private memory (`RssAnon`) of all processes together, the most of the moments when it was
+            looked at: a peak that is shorter than a tenth of the time so far may be missed. 0 for a sum of parts.
         more: Further figures by name.
     """
 
@@ -157,9 +157,3 @@ def _private(pid: int) -> int:
             if line.startswith("RssAnon"):
                 return int(line.split()[1]) * 1024
     return 0
-
-
-def cpu_of(pid: int) -> float:
-    """Seconds of processor time that a running process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

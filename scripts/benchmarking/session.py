@@ -63,11 +63,11 @@ def _stop(number: int, _: object) -> None:
 def _run(options: argparse.Namespace, checkout: Path) -> int:
     if options.report:
         try:
-            parts = [_read(path) for path in options.report]
+            results = _together([_read(path) for path in options.report])
         except (OSError, ValueError) as error:
-            say(f"These results can't be read: {error}")
+            say(f"These results can't be told: {error}")
             return 2
-        _tell(_together(parts), options, checkout)
+        _tell(results, options, checkout)
         return 0
     cache = user_cache_path("ayon-async") / "benchmark"
     if options.folder and not _is_usable(options.folder):
@@ -181,9 +181,15 @@ def _save(results: dict[str, Any], options: argparse.Namespace) -> None:
 
 
 def _together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What several sessions on one machine measured, each some of the rows."""
+    """What several sessions on one machine measured, each some of the rows.
+
+    Raises:
+        ValueError: They do not belong together.
+    """
     if any(part["machine"] != parts[0]["machine"] for part in parts):
-        raise SystemExit("These were measured on different machines.")
+        raise ValueError("they were measured on different machines")
+    if any(part["small"] != parts[0]["small"] for part in parts):
+        raise ValueError("some are of --small, and some are not")
     lists = {name: [one for part in parts for one in part[name]] for name in ("rows", "standing", "growth", "left_out")}
     shares = {name: seconds for part in parts for name, seconds in part["shares"].items()}
     return {**parts[0], **lists, "shares": shares, "pairs": min(part["pairs"] for part in parts)}
