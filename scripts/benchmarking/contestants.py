@@ -93,9 +93,9 @@ def sequential() -> Contestant:
     return _python("requests + zipfile", "benchmarking.sequential")
 
 
-def bare(jobs: int = 8) -> Contestant:
+def bare() -> Contestant:
     """The least whole program, see `bare`: what a sync can't do without, and nothing that makes it safe."""
-    return _python("bare program", "benchmarking.bare", str(jobs))
+    return _python("bare program", "benchmarking.bare", "8")
 
 
 def _python(called: str, *command: str) -> Contestant:
