@@ -35,7 +35,9 @@ class Batches(Generic[V, R]):
         self._threads = threads
         self._most = most
         self._loop = asyncio.get_running_loop()
+        self._changing = threading.Lock()
         self._waiting: deque[tuple[V, asyncio.Future[R]]] = deque()
+        self._runs = 0  # that were given to the threads and have not begun: never fewer than take all that waits
 
     async def do(self, value: V, stop: threading.Event | None = None) -> R:
         """Have the work done on this value too; when this task is cancelled, wait for the thread before going on.
@@ -48,27 +50,26 @@ class Batches(Generic[V, R]):
             RuntimeError: The system has no thread for it.
         """
         one = value, self._loop.create_future()
-        self._waiting.append(one)
-        try:
-            # As many runs as values, of which most find nothing left to do: so none is forgotten.
-            self._threads.submit(self._run)
-        except RuntimeError:
+        with self._changing:
+            self._waiting.append(one)
+            is_due = len(self._waiting) > self._runs * self._most
+            self._runs += is_due
+        if is_due:
             try:
-                self._waiting.remove(one)
-            except ValueError:
-                pass  # it is being done already, in a thread that there was
-            else:
-                raise
+                self._threads.submit(self._run)
+            except RuntimeError:
+                with self._changing:
+                    self._runs -= 1
+                    if one in self._waiting:  # else it is being done already, in a thread that there was
+                        self._waiting.remove(one)
+                        raise
         return await ended(one[1], stop)
 
     def _run(self) -> None:
-        batch: list[tuple[V, asyncio.Future[R]]] = []
-        while len(batch) < self._most:
-            try:
-                batch.append(self._waiting.popleft())
-            except IndexError:  # other threads take some too
-                break
-        if not batch:
+        with self._changing:
+            self._runs -= 1
+            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+        if not batch:  # another run took what this one was for, which could not be given to the threads
             return
         outcomes: Sequence[R | BaseException]
         try:

@@ -233,8 +233,9 @@ class Installer:
             done = await self._fetch_and_unpack(job, entry, known, place, fresh=held is None)
         now_there = done or held
         assert now_there is not None, "only what is on disk can be of the same archive"
-        report = replace(up_to_date(item, now_there), bytes_downloaded=entry.received, seconds=entry.seconds)
-        entry.end(report if done is None else replace(report, state="installed"))
+        report = up_to_date(item, now_there)
+        state = report.state if done is None else "installed"
+        entry.end(replace(report, state=state, bytes_downloaded=entry.received, seconds=entry.seconds))
         return now_there
 
     async def _left_complete(self, job: Job, held: Held | None, staged: Path, record: Record) -> Path | None:

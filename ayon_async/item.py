@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from ayon_async.errors import AyonAsyncError
 from ayon_async.report import ItemReport, Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True, cache_hash=True):
     """One thing that has to be on disk.
 
     Attributes:
@@ -52,8 +52,20 @@ def _has_encoding(name: str) -> bool:
     return True
 
 
-_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.IGNORECASE)
 _OURS = frozenset({"addons.json", "dependency.json"})
+_PROBLEMS = tuple(
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"\A\Z", "an empty name"),
+        (r"[/\\]", "a slash or backslash"),
+        (r'[<>:"|?*]', 'one of < > : " | ? *'),
+        (r"[\x00-\x1f\x7f]", "a control character"),
+        (r"[\ud800-\udfff]", "half a character (a lone surrogate)"),
+        (r"\A\.", "a dot at its start"),
+        (r"[. ]\Z", "a dot or space at its end"),
+        (r"(?i:\A(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?\Z)", "a name that Windows keeps for a device"),
+    )
+)
 
 
 def folder_problem(name: str) -> str | None:
@@ -62,17 +74,11 @@ def folder_problem(name: str) -> str | None:
     >>> folder_problem("maya_1.2.0"), folder_problem("../maya_1.2.0")
     (None, 'a slash or backslash')
     """
-    problems = (
-        (not name, "an empty name"),
-        (bool(set("/\\") & set(name)), "a slash or backslash"),
-        (bool(set('<>:"|?*') & set(name)), 'one of < > : " | ? *'),
-        (any(ord(char) < 32 or ord(char) == 127 for char in name), "a control character"),
-        (any(0xD800 <= ord(char) <= 0xDFFF for char in name), "half a character (a lone surrogate)"),
-        (name.startswith("."), "a dot at its start"),
-        (name != name.rstrip(". "), "a dot or space at its end"),
-        (bool(_DEVICES.fullmatch(name)), "a name that Windows keeps for a device"),
-        (name.casefold() in _OURS, "the name of one of the store's own files"),
-        (len(name.encode("utf-8", "replace")) > 200, "more than 200 bytes"),
-        (not _has_encoding(name), "a character that this process can give no file (try PYTHONUTF8=1)"),
-    )
-    return next((words for problem, words in problems if problem), None)
+    words = next((words for pattern, words in _PROBLEMS if pattern.search(name)), None)
+    if words is not None:
+        return words
+    if name.casefold() in _OURS:
+        return "the name of one of the store's own files"
+    if len(name.encode()) > 200:
+        return "more than 200 bytes"
+    return None if _has_encoding(name) else "a character that this process can give no file (try PYTHONUTF8=1)"

@@ -12,8 +12,8 @@ import functools
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Set
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping, Set
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -199,15 +199,14 @@ class Store:
         make = functools.partial(ground.lay, root, self._holder, group_writable=self.group_writable)
         self._leases.setdefault(kind, await on_disk(root, make))  # several items may be first at once
 
-    @asynccontextmanager
-    async def lease(
+    def lease(
         self,
         kind: Kind,
         name: str,
         waiting: Callable[[], None],
         first: Callable[[Lease], None] | None = None,
         do: Do = in_thread,
-    ) -> AsyncIterator[Lease]:
+    ) -> AbstractAsyncContextManager[Lease]:
         """Hold the right to work on an item or a part, in a prepared folder.
 
         Args:
@@ -219,13 +218,7 @@ class Store:
         Raises:
             StoreError: There can't be a lease.
         """
-        root = self._roots[kind]
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                lease = await stack.enter_async_context(self._leases[kind].hold(name, waiting, first, do))
-            except OSError as error:
-                raise explain(error, root.locks) from error
-            yield lease
+        return self._leases[kind].hold(name, waiting, first, do)
 
     def lease_now(self, kind: Kind, name: str) -> AbstractContextManager[bool]:
         """Hold that right for a moment, if nobody else does; blocks, so call it in a thread."""

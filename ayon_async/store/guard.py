@@ -16,7 +16,7 @@ from ayon_async import fs
 from ayon_async.errors import SettingsError, StoreError
 from ayon_async.item import Item
 from ayon_async.store.layout import Root, Roots
-from ayon_async.store.staging import has_complete
+from ayon_async.store.staging import completed
 
 
 def user_id(name: str | None) -> int | None:
@@ -162,22 +162,28 @@ def room(needs: Iterable[tuple[Root, Need]], *, flushed: bool = False) -> tuple[
     Args:
         flushed: Put what was done on the devices first: what was removed is free only then on some (btrfs).
     """
-    totals: dict[int, Room] = {}
+    by_root: dict[Root, list[Need]] = {}
     for root, need in needs:
+        by_root.setdefault(root, []).append(need)
+    totals: dict[int, Room] = {}
+    for root, here in by_root.items():
         path = _existing(root.path)
         device = path.stat().st_dev
         if flushed and device not in totals:
             with contextlib.suppress(OSError):  # a failing device is told by what is written to it
                 fs.flush_file_system(path)
         room = totals.get(device) or Room(root.path, 0, shutil.disk_usage(path).free, 0)
-        needed = 0 if need.size is None else _needed(root, need, need.size)
-        totals[device] = replace(room, needed=room.needed + needed, unknown=room.unknown + (need.size is None))
+        ready = completed(root)
+        # What a killed run left has only the rename to do.
+        needed = sum(
+            _needed(need, need.size) for need in here if need.size is not None and need.item.folder not in ready
+        )
+        unknown = sum(need.size is None for need in here)
+        totals[device] = replace(room, needed=room.needed + needed, unknown=room.unknown + unknown)
     return tuple(totals.values())
 
 
-def _needed(root: Root, need: Need, size: int) -> int:
-    if has_complete(root, need.item):
-        return 0  # a killed run left it with only the rename to do
+def _needed(need: Need, size: int) -> int:
     if need.part is None:
         return size
     try:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ayon_async import fs
 from ayon_async.item import Item
 from ayon_async.store import index
 from ayon_async.store.layout import Roots
@@ -34,6 +35,8 @@ def held(roots: Roots, items: Iterable[Item]) -> dict[Item, Held]:
     for item in items:
         root = roots[item.kind]
         for path in root.places(item):
+            if not os.path.lexists(fs.long_path(path)):
+                continue  # so that of what is missing not every file is looked for
             progress = read_progress(path)
             old = progress is None and is_of_old_launcher(path) and index.has(listed(root), item)
             if old or (progress is not None and progress.state == "done"):

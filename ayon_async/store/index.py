@@ -61,10 +61,10 @@ def merge(path: Path, records: Iterable[tuple[Item, Record]], mode: int = 0o644)
     Raises:
         OSError: The list can't be written.
     """
-    index = read(path)
+    index, added = read(path), now()
     for item, record in records:
         if not has(index, item):
-            _add(index, item, record)
+            _add(index, item, record, added)
     fs.write_atomic(path, json.dumps(index, indent=4).encode(), mode)
 
 
@@ -86,12 +86,12 @@ def drop(path: Path, item: Item) -> None:
     fs.write_atomic(path, json.dumps(index, indent=4).encode(), path.stat().st_mode & 0o777)
 
 
-def _add(index: dict[str, Any], item: Item, record: Record) -> None:
+def _add(index: dict[str, Any], item: Item, record: Record, added: str) -> None:
     entry = {
         "source": record.source_info or {},
         "checksum": record.checksum,
         "checksum_algorithm": record.checksum_algorithm,
-        "distributed_dt": now(),
+        "distributed_dt": added,
     }
     if item.version is None:
         index[item.name] = entry

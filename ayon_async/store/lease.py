@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ayon_async import fs
+from ayon_async.disk_error import explain
 from ayon_async.errors import StoreError
 from ayon_async.store.marker import Protocol
 from ayon_async.threads import in_thread
@@ -162,12 +163,16 @@ class Leases:
             do: Has it taken, and given back, in a thread.
 
         Raises:
-            StoreError: The system does not lock files here, as it did where the store was made.
-            OSError: There can't be a lease.
+            StoreError: There can't be a lease; also where the system does not lock files here, as it did where the
+                store was made.
         """
         counting = _Counting()
         try:
-            yield await self._wait(name, waiting, first, counting, do)
+            try:
+                lease = await self._wait(name, waiting, first, counting, do)
+            except OSError as error:
+                raise explain(error, self.folder) from error
+            yield lease
         finally:
             counting.end()
             if counting.lease is not None and not counting.lease.is_over:
@@ -181,7 +186,8 @@ class Leases:
             Whether it is held.
 
         Raises:
-            StoreError, OSError: As above.
+            StoreError: The system does not lock files here, as it did where the store was made.
+            OSError: There can't be a lease.
         """
         lease = self._take(name)
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,25 +40,31 @@ class Installed:
     when: datetime
 
 
-def installed(roots: Iterable[Root]) -> tuple[Installed, ...]:
+def installed(roots: Iterable[Root], but: Set[str] = frozenset()) -> tuple[Installed, ...]:
     """Everything that was installed, by us or by the launcher, in the order of the folders' names; blocks.
 
     A folder that was never complete, which a launcher may be filling just now, is not among it.
 
+    Args:
+        but: Names of folders that nobody wants to know of.
+
     Raises:
         OSError: A folder of the store can't be read.
     """
-    return tuple(entry for root in roots for entry in _installed(root))
+    return tuple(entry for root in roots for entry in _installed(root, but))
 
 
-def _installed(root: Root) -> Iterator[Installed]:
+def _installed(root: Root, but: Set[str]) -> Iterator[Installed]:
     listed = index.read(root.list)
     named = _named(root, listed)
     try:
-        folders = sorted(path for path in root.path.iterdir() if not path.name.startswith(".") and path.is_dir())
+        with os.scandir(root.path) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
     except FileNotFoundError:
         return
-    for path in folders:
+    for path in (root.path / name for name in names if name not in but):
+        if not path.is_dir():
+            continue
         progress, record = read_progress(path), read_record(path)
         item = _item(root, path.name, record, named)
         ours = _has_record(path)
@@ -122,5 +129,6 @@ def _when(path: Path, ours: str | None, launchers: str | None) -> datetime:
 def add_to_list(root: Root, records: list[tuple[Item, Record]], mode: int) -> None:
     """Add to the launcher's list what it lacks; where it was lost, everything that the folders tell."""
     if not index.read(root.list):
-        records = [*records, *((entry.item, entry.record) for entry in installed([root]) if entry.is_complete)]
+        known = {path.name for item, _ in records for path in root.places(item)}
+        records = [*records, *((entry.item, entry.record) for entry in installed([root], known) if entry.is_complete)]
     index.merge(root.list, records, mode)

@@ -56,9 +56,9 @@ def clear(root: Root, item: Item) -> tuple[Path, Record] | None:
     return complete
 
 
-def has_complete(root: Root, item: Item) -> bool:
-    """Whether `clear` would return a complete folder."""
-    return any(_is_complete(path) for path in _staged(root, item.folder))
+def completed(root: Root) -> set[str]:
+    """The folder names of items of which `clear` would return a complete folder."""
+    return {path.name.rpartition(".")[0] for path in staged(root) if _is_complete(path)}
 
 
 def _staged(root: Root, folder: str) -> list[Path]:
