@@ -11,7 +11,6 @@ import errno
 import functools
 import os
 import re
-import shutil
 import sys
 import threading
 import time
@@ -425,6 +424,8 @@ def remove_tree(path: Path) -> None:
     if not os.path.isdir(long_path(path)) or os.path.islink(long_path(path)):
         remove(path)
         return
+    import shutil  # only here: it costs every start of a process some milliseconds
+
     with contextlib.suppress(FileNotFoundError):
         if sys.version_info >= (3, 12):
             shutil.rmtree(long_path(path), onexc=lambda _, name, error: _remove_closed(name, error))

@@ -40,7 +40,13 @@ from ayon_async.unpack.wire import (
 )
 from ayon_async.unpack.zip import WORTH_HELP, Helpers
 
-_MAIN = "import sys; sys.path[:] = sys.argv[1].split('\\n'); from ayon_async.unpack.worker import main; main()"
+_MAIN = """
+import sys
+sys.path[:] = sys.argv[1].split('\\n')
+sys.modules['typing_extensions'] = None  # msgspec does without: it is a seventh of the start
+from ayon_async.unpack.worker import main
+main()
+"""
 _AT_ONCE = 4
 """Batches that are handed out in one go, at the most: each time costs two processes a wake-up."""
 _DECODER: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
@@ -77,6 +83,8 @@ class Workers:
     ) -> None:
         for worker in self._idle:
             worker.kill()  # they have nothing to do, and who leaves has no time to wait for their own end
+        for worker in self._idle:
+            worker.end()
 
     def start(self, count: int) -> None:
         """Start some that will be needed: they begin to import meanwhile."""
@@ -141,6 +149,7 @@ class Workers:
             yield worker
         except BaseException as error:
             worker.kill()
+            worker.end()
             if isinstance(error, (OSError, EOFError, ValueError)):
                 raise _NoResult from error
             raise
@@ -178,6 +187,9 @@ class _Worker:
 
     def kill(self) -> None:
         self._process.kill()
+
+    def end(self) -> None:
+        """Wait for it, once it is killed."""
         with contextlib.suppress(OSError):
             self._channel.close()
         self._process.wait()
