@@ -174,12 +174,15 @@ async def work(tasks: list[Task], jobs: int, processes: ProcessPoolExecutor) -> 
                 group.create_task(some(session, threads, group))
 
 
+def read_tasks() -> list[Task]:
+    """Digest, URL, archive and folder by line of standard input."""
+    lines = (line.rstrip("\n").split("\t") for line in sys.stdin)
+    return [Task(sha256, url, Path(path), Path(folder)) for sha256, url, path, folder in lines]
+
+
 def main() -> None:
-    """Do it over JOBS connections: digest, URL, archive and folder by line of standard input, the largest first."""
-    tasks = []
-    for line in sys.stdin:
-        sha256, url, path, folder = line.rstrip("\n").split("\t")
-        tasks.append(Task(sha256, url, Path(path), Path(folder)))
+    """Do it over JOBS connections: tasks by standard input, the largest first."""
+    tasks = read_tasks()
     begun = time.perf_counter()
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as processes:
         processes.submit(int)  # both are forked here, before there is any thread of ours

@@ -98,6 +98,11 @@ def bare() -> Contestant:
     return _python("bare program", "benchmarking.bare", "8")
 
 
+def kept() -> Contestant:
+    """The bare program for small archives that keeps what a store is promised, see `kept`."""
+    return _python("bare program with sizes, leases, records", "benchmarking.kept", "8")
+
+
 def _python(called: str, *command: str) -> Contestant:
     """A module that is told digest, URL, archive and folder by line, the largest first; timed after imports."""
 

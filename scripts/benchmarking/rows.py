@@ -17,6 +17,7 @@ from benchmarking.contestants import (
     command_line,
     curl,
     curl_bsdtar,
+    kept,
     openssl,
     ours,
     sequential,
@@ -142,7 +143,7 @@ def full(sets: Sets) -> list[Row]:
             (Peer(_unzips(Aria(8, 1), Aria(8, 4)), 0.40), lazily)),
         Row("mixed", "one large and 100 tiny, loopback", one_and_many, (Peer(_unzips(Aria(16, 1))), lazily)),
         Row("tiny", "300 archives of 20 KB, loopback", many,
-            (Peer((sequential(),), 0.5), Peer(_unzips(Aria(16, 1))), Peer((bare(),)))),
+            (Peer((sequential(),), 0.5), Peer(_unzips(Aria(16, 1))), Peer((bare(),)), Peer((kept(),)))),
         Row("other", "tars, a huge zip, stored zips, loopback", sets.other, (Peer((aria_bsdtar(),)),)),
         Row("fast", "a real bundle, 200 Mbit/s, 10 ms", sets.real_bundle, (Peer(_unzips(Aria(8, 1), Aria(8, 4))),),
             fast, limit_target=1.10),
@@ -163,7 +164,7 @@ def small(sets: Sets) -> list[Row]:
     quick = Link("20 Mbit/s, 20 ms, 1 % loss", 20 * MBIT, 0.020, 0.01)
     peers = (
         Peer((aria_unzip(),)), Peer((curl_bsdtar(),)), Peer((sequential(),)), Peer((stage("bound", "bound"),)),
-        Peer((bare(),)),
+        Peer((bare(),)), Peer((kept(),)),
     )  # fmt: skip
     download = stage("download", "ayon-async, download")
     return [
