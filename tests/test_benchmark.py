@@ -24,7 +24,7 @@ from benchmarking.figures import Spread, ratios, slope
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="network devices and /proc are Linux's")
 if sys.platform == "linux":
-    from benchmarking import bare, session
+    from benchmarking import bare, kept, session
     from benchmarking.growth import Growth, Point
     from benchmarking.links import Link
     from benchmarking.measuring import Cost, RunFailed, run
@@ -219,7 +219,7 @@ def test_the_short_form_measures_right_results(tmp_path: Path) -> None:
     results, said = measured(tmp_path, "loopback", "download", "standing")
     rows = {row["key"]: row for row in results["rows"]}
     assert rows.keys() == {"loopback", "download"}
-    assert len(rows["loopback"]["comparisons"]) == 5
+    assert len(rows["loopback"]["comparisons"]) == 6
     assert all(row["checked_archives"] == row["archives"] == 10 for row in rows.values())
     touched = [one["beside"] for one in results["standing"] if "files touched" in one["beside"]]
     assert [text.partition(", ")[2] for text in touched] == ["0 files touched in 1 runs"]
@@ -288,6 +288,26 @@ def test_the_bare_program_writes_all_of_a_member(
         archive.writestr("folder/file", data := content(size))
     bare.unpack(tmp_path / "one.zip", tmp_path / "out", 0, 1)
     assert (tmp_path / "out/folder/file").read_bytes() == data
+
+
+@linux
+def test_the_bare_program_that_keeps_the_rules_does_so(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "one.zip", "w") as archive:
+        archive.writestr("folder/file", "content")
+    task = bare.Task("a digest", "a URL", tmp_path / "one.zip", tmp_path / "one")
+    keeper = kept.Kept(tmp_path / "store")
+    lease = keeper.take(task)
+    assert [path.name for path in (tmp_path / "store/locks").iterdir()] == ["one"]
+    keeper.place(task)
+    keeper.give_back(task, lease)
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == {
+        "one.zip",
+        "one/.ayon-async.json",
+        "one/dist_progress.json",
+        "one/folder/file",
+        "store/seen/one.json",
+    }
 
 
 @linux
