@@ -37,7 +37,7 @@ class Batches(Generic[V, R]):
         self._loop = asyncio.get_running_loop()
         self._changing = threading.Lock()
         self._waiting: deque[tuple[V, asyncio.Future[R]]] = deque()
-        self._runs = 0  # that were given to the threads and have not begun: never fewer than take all that waits
+        self._runs = 0  # that were given to the threads and have not begun: at least as many as take all that waits
 
     async def do(self, value: V, stop: threading.Event | None = None) -> R:
         """Have the work done on this value too; when this task is cancelled, wait for the thread before going on.
@@ -69,7 +69,7 @@ class Batches(Generic[V, R]):
         with self._changing:
             self._runs -= 1
             batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-        if not batch:  # another run took what this one was for, which could not be given to the threads
+        if not batch:  # its `submit` failed, but the threads had taken it up all the same
             return
         outcomes: Sequence[R | BaseException]
         try:

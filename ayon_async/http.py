@@ -8,7 +8,6 @@ source's own headers, the client certificate) must stay with the origin they wer
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import ssl
 import sys
@@ -276,7 +275,6 @@ def _make_context(tls: Tls, with_certificate: bool) -> ssl.SSLContext:
     return context
 
 
-@functools.lru_cache(maxsize=1024)  # an archive is asked for its size, and then for itself
 def _parse(url: str) -> URL:
     """The URL with every character as it stands, since it may be signed; one that people wrote is quoted."""
     return URL(url, encoded=url.isascii() and url.isprintable() and " " not in url)

@@ -409,12 +409,12 @@ class Store:
             StoreError: A list can't be written.
         """
         for root in self._roots.values():
-            records = [(item, entry.record) for item, entry in held.items() if entry.path.parent == root.path]
-            lacks = functools.partial(index.lacks, root.list, [item for item, _ in records])
+            here = {item: entry for item, entry in held.items() if entry.path.parent == root.path}
+            lacks = functools.partial(index.lacks, root.list, list(here))
             if await on_disk(root, lacks):
                 await self.prepare(root.kind)
                 async with self.lease(root.kind, ".lists", lambda: None):
-                    await on_disk(root, functools.partial(add_to_list, root, records, self._file_mode))
+                    await on_disk(root, functools.partial(add_to_list, root, here, self._file_mode))
 
     async def sweep(self, keep: Set[str] = frozenset(), age: float = tidy.WEEK, done: Set[str] = frozenset()) -> None:
         """Remove what killed runs left behind and parts that nobody went on with for long.

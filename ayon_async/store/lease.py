@@ -226,8 +226,12 @@ class Leases:
             lease = counting.lease = self._take(name)
             if lease is not None:
                 lease.taken_over = taken_over
-                if first is not None:
-                    first(lease)
+                try:
+                    if first is not None:
+                        first(lease)
+                except BaseException:
+                    lease.give_back()  # here: should that fail as well, it is explained
+                    raise
             return lease
 
         while (lease := await do(take)) is None:

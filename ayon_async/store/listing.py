@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from ayon_async.item import Item
 from ayon_async.semver import parse
 from ayon_async.store import index
-from ayon_async.store.held import is_of_old_launcher
+from ayon_async.store.held import Held, is_of_old_launcher
 from ayon_async.store.layout import Root
 from ayon_async.store.record import RECORD_FILE, Record, read_progress, read_record
 
@@ -126,9 +126,10 @@ def _when(path: Path, ours: str | None, launchers: str | None) -> datetime:
     return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
-def add_to_list(root: Root, records: list[tuple[Item, Record]], mode: int) -> None:
-    """Add to the launcher's list what it lacks; where it was lost, everything that the folders tell."""
+def add_to_list(root: Root, held: Mapping[Item, Held], mode: int) -> None:
+    """Add to the launcher's list what it lacks; where it was lost, everything that the other folders tell too."""
+    records = [(item, entry.record) for item, entry in held.items()]
     if not index.read(root.list):
-        known = {path.name for item, _ in records for path in root.places(item)}
+        known = {entry.path.name for entry in held.values()}
         records = [*records, *((entry.item, entry.record) for entry in installed([root], known) if entry.is_complete)]
     index.merge(root.list, records, mode)
